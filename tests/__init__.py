@@ -1,0 +1,1 @@
+"""The tests: stories over HTTP first, tables for rules second."""

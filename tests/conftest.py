@@ -1,0 +1,174 @@
+"""The fixtures every test can have: databases, browser pages, ports, a watch on blocking calls."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import blockbuster_ctx
+from playwright.async_api import Browser, Page
+
+from tests.support import browser as browsers
+from tests.support import ports, postgres, station
+
+_SHARED_POSTGRES = "OFFICER_TEST_POSTGRES"  # where this run's server lives, told to the worker processes
+_OURS = ["bot", "handlers", "knowledge", "scheduler"]
+
+
+def _leads_the_run(config: pytest.Config) -> bool:
+    return not hasattr(config, "workerinput")  # what pytest-xdist gives to each of its workers
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _leads_the_run(config):
+        os.environ[_SHARED_POSTGRES] = str(postgres.announce_shared_cluster())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _leads_the_run(config):
+        postgres.end_shared_cluster(Path(os.environ.pop(_SHARED_POSTGRES)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who asks for a server or a browser carries its mark, so that `make check` can leave him out."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "postgres_cluster" in fixtures:
+            item.add_marker(pytest.mark.postgres)
+        if "browser" in fixtures:
+            item.add_marker(pytest.mark.browser)
+
+
+# -- databases --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> postgres.PostgresCluster:
+    """The run's own PostgreSQL server, shared by all workers."""
+    return postgres.shared_cluster(Path(os.environ[_SHARED_POSTGRES]))
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: postgres.PostgresCluster) -> Iterator[str]:
+    """An empty database on a real PostgreSQL."""
+    url = postgres_cluster.fresh_database()
+    yield url
+    postgres_cluster.drop_database(url)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """An empty database in a file."""
+    return f"sqlite+aiosqlite:///{tmp_path / 'officer.db'}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database, once of each kind."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+# -- the station ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[station.FrozenClock]:
+    """The program's clock stands on a Monday morning and moves only when told; nothing is waited for."""
+    monkeypatch.setattr("bot.dispatcher.CONFIRM_PAUSE_SECONDS", 0)
+    with station.frozen_clock() as clock:
+        yield clock
+
+
+@pytest.fixture(scope="session")
+def furnished_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of a station with its people, to be copied."""
+    file: Path = tmp_path_factory.mktemp("furnished") / "officer.db"
+    station.furnish(f"sqlite+aiosqlite:///{file}")
+    return file
+
+
+@pytest.fixture
+def furnished_sqlite_url(furnished_file: Path, tmp_path: Path) -> str:
+    return f"sqlite+aiosqlite:///{shutil.copy(furnished_file, tmp_path / 'officer.db')}"
+
+
+@pytest.fixture
+def furnished_postgres_url(postgres_cluster: postgres.PostgresCluster) -> Iterator[str]:
+    url = postgres_cluster.fresh_database(postgres_cluster.template_database("furnished_station", station.furnish))
+    yield url
+    postgres_cluster.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def furnished_url(request: pytest.FixtureRequest) -> str:
+    """A database with a station and its people in it, once of each kind."""
+    url: str = request.getfixturevalue(f"furnished_{request.param}_url")
+    return url
+
+
+@pytest.fixture
+async def house(furnished_sqlite_url: str, frozen: station.FrozenClock) -> AsyncIterator[station.House]:
+    """A station with its people on SQLite, without the web."""
+    async with station.House.opened(furnished_sqlite_url) as house:
+        yield house
+
+
+@pytest.fixture
+async def any_house(furnished_url: str, frozen: station.FrozenClock) -> AsyncIterator[station.House]:
+    """The same once on each kind of database."""
+    async with station.House.opened(furnished_url) as house:
+        yield house
+
+
+# -- browser ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A Chromium of the test's own: 0.5 s, and it lives in the test's own event loop."""
+    async with browsers.launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+async def people(browser: Browser) -> AsyncIterator[browsers.People]:
+    """Opens pages for several people at once; the test fails if a page complained or asked the outside world."""
+    people = browsers.People(browser)
+    yield people
+    people.check()
+
+
+@pytest.fixture
+async def phone(people: browsers.People) -> Page:
+    """A page on a phone: 390x844, touch."""
+    return await people.open("phone")
+
+
+@pytest.fixture
+async def desk(people: browsers.People) -> Page:
+    """A page on a desk: 1280x800, mouse."""
+    return await people.open("desk")
+
+
+@pytest.fixture(params=list(browsers.DEVICES))
+async def page(request: pytest.FixtureRequest, people: browsers.People) -> Page:
+    """A page, once on a phone and once on a desk."""
+    device: browsers.Device = request.param
+    return await people.open(device)
+
+
+# -- the rest ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def free_port() -> int:
+    return ports.free_port()
+
+
+@pytest.fixture
+def nothing_blocks() -> Iterator[None]:
+    """Any blocking call of ours inside the event loop is an error. Name it last: starting the program may block."""
+    with blockbuster_ctx(_OURS):
+        yield

@@ -1,0 +1,129 @@
+"""A station's process that can be killed at a chosen moment: it says on its standard output how far it has come."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+
+import handlers
+from bot import clock
+from bot.actions import broadcasts
+from bot.router import Answer, Context
+from scheduler import jobs
+from tests.support.station import House, text_message
+
+PROJECT = Path(__file__).parent.parent.parent
+_START_SECONDS = 30
+KILLED_QUESTION = "身份证丢了怎么办"
+COMMITTED, ANSWERING, HANDLING = "o-committed", "o-answering", "o-handling"
+
+
+# -- on the test's side -----------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def killed_while(scenario: str, url: str) -> AsyncIterator[None]:
+    """Run a scenario in a process of its own until it says that it is there, then kill it as a power cut would."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.support.child", scenario, url, clock.now().isoformat()),
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", str(PROJECT))},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    try:
+        await _wait_for(child, scenario)
+        child.send_signal(signal.SIGKILL)
+        assert await child.wait() == -signal.SIGKILL
+        yield
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+async def _wait_for(child: Process, said: str) -> None:
+    assert child.stdout is not None
+    assert child.stderr is not None
+    line = await asyncio.wait_for(child.stdout.readline(), _START_SECONDS)
+    if line.decode().strip() != said:
+        child.kill()
+        raise AssertionError(f"it said {line!r} instead of {said!r}: {(await child.stderr.read()).decode()[-3000:]}")
+
+
+# -- in the child -----------------------------------------------------------------------------------------------------
+
+
+async def _say_and_wait(said: str) -> None:
+    sys.stdout.write(f"{said}\n")
+    sys.stdout.flush()
+    await asyncio.Event().wait()  # until killed
+
+
+async def _talking(url: str) -> None:
+    """Three residents wrote. One has his answer waiting in the outbox; one has it ready for the response, which is not
+    written yet; the last one's message is stored, and deciding on it never ends."""
+
+    async def route(context: Context) -> Answer:
+        if context.message.sender == HANDLING:
+            await _say_and_wait("talking")
+        return await handlers.answer(context)
+
+    async with House.opened(url, route=route) as house:
+        await house.feed(text_message(KILLED_QUESTION, COMMITTED, platform_id="killed"), wait_seconds=0)
+        await house.dispatcher.close()
+        await house.feed(text_message(KILLED_QUESTION, ANSWERING, platform_id="killed"))
+        await house.feed(text_message(KILLED_QUESTION, HANDLING, platform_id="killed"))
+
+
+async def _sending(url: str) -> None:
+    """What waits in the outbox is claimed and on its way; the platform's answer never comes."""
+    async with House.opened(url) as house:
+        house.channel.before_taking = lambda: _say_and_wait("sending")
+        await house.outbox.work()
+
+
+async def _expanding(url: str) -> None:
+    """A warning has its first delivery rows; the transaction with the next ones is never committed."""
+    broadcasts.CHUNK_RESIDENTS = 3
+    expand, chunks = broadcasts.expand, 0
+
+    async def expand_and_stop(*arguments: object) -> int:
+        nonlocal chunks
+        written: int = await expand(*arguments)  # type: ignore[arg-type]
+        chunks += 1
+        if chunks == 2:
+            await _say_and_wait("expanding")
+        return written
+
+    broadcasts.expand = expand_and_stop  # type: ignore[assignment]
+    async with House.opened(url) as house:
+        await jobs.move_broadcasts(house.desk)
+
+
+_SCENARIOS: dict[str, Callable[[str], Awaitable[None]]] = {
+    "talking": _talking,
+    "sending": _sending,
+    "expanding": _expanding,
+}
+
+
+def main() -> None:
+    scenario, url, now = sys.argv[1:]
+    moment = datetime.fromisoformat(now)
+    clock.set_source(lambda: moment)
+    asyncio.run(_run(_SCENARIOS[scenario], url))
+
+
+async def _run(scenario: Callable[[str], Awaitable[None]], url: str) -> None:
+    await scenario(url)
+
+
+if __name__ == "__main__":
+    main()
