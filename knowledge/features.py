@@ -1,0 +1,177 @@
+"""What a model sees of a message: words, pairs of words, runs of characters, sounds and concepts, as feature names."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from knowledge.model import Keys, keys_of
+from knowledge.text import CLASS_NAMES, Normaliser, Phrasebook, Segmenter, language_of
+
+_RUN = re.compile(r"[\u4e00-\u9fff\ue000-\ue009]+|[a-z']+|\d+")
+_LATIN = re.compile(r"[a-z]{2}")
+_STOP_SIGNS = frozenset("的了吗呢啊吧呀嘛哦噢嗯哈么是我你他她它们那这")
+_SUFFIXES = ("ing", "ies", "ed", "es", "s", "ly")
+_LEAST_SOUNDS, _MOST_SOUNDS = 3, 5  # two syllables are too often another word
+_MAX_CONCEPTS_PAIRED = 12  # pairs grow with the square; a letter of 300 characters must stay cheap
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A message after normalising, with what the models need."""
+
+    text: str
+    language: str
+    words: tuple[str, ...]
+    concepts: tuple[str, ...]
+    features: tuple[str, ...]
+    keys: Keys  # the features, as the models look them up
+
+
+class Reader:
+    """Reads a message into features; one for building the model and for using it, so both see the same."""
+
+    def __init__(
+        self,
+        normalise: Normaliser,
+        cut: Segmenter,
+        concepts: Mapping[str, Sequence[str]],
+        sounds: Mapping[str, str],
+        english: Mapping[str, Sequence[str]],
+    ) -> None:
+        self.normalise = normalise
+        self.cut = cut
+        names: dict[str, list[str]] = {}
+        for name, words in concepts.items():
+            for word in words:
+                names.setdefault(normalise(word), []).append(name)
+        usable = {
+            word: " ".join(dict.fromkeys(found))
+            for word, found in names.items()
+            if word and not any(sign in CLASS_NAMES for sign in word)
+        }
+        # One sign, or a Latin word, is a concept as a word of its own only: not 包 in 包括, not "hi" in "this".
+        self._concept_words = {word: name for word, name in usable.items() if len(word) == 1 or word.isascii()}
+        self._concepts = Phrasebook({word: name for word, name in usable.items() if word not in self._concept_words})
+        self._english = {
+            word.replace("_", " "): normalise(chinese) for chinese, words in english.items() for word in words
+        }
+        self._sounds = sounds
+        self._by_sound = self._index_sounds(word for word in usable if len(word) >= _LEAST_SOUNDS)
+
+    def read(self, raw: str) -> Reading:
+        text = self._mend(self.normalise(raw))
+        words = self.cut(text)
+        chinese = self._in_chinese(words) if _LATIN.search(text) else []
+        words += chinese
+        concepts = [name for word in words if (value := self._concept_words.get(word)) for name in value.split()]
+        seen = f"{text} {' '.join(chinese)}" if chinese else text
+        concepts += [name for _, _, value in self._concepts.find(seen) for name in value.split()]
+        language = language_of(text)
+        features = tuple(self._features(text, words, concepts))
+        return Reading(text, language, tuple(words), tuple(concepts), features, keys_of(features))
+
+    def _index_sounds(self, terms: Iterable[str]) -> dict[str, str]:
+        """What a run of sounds stands for, where only one of our terms sounds so."""
+        found: dict[str, str] = {}
+        for term in terms:
+            if all(sign in self._sounds for sign in term):
+                key = " ".join(self._sounds[sign] for sign in term)
+                found[key] = "" if key in found else term
+        return {key: term for key, term in found.items() if term}
+
+    def _mend(self, text: str) -> str:
+        """Speech input writes another sign of the same sound: three or more syllables of one of our terms become it."""
+        sounds = [self._sounds.get(sign, "") for sign in text]
+        parts: list[str] = []
+        at, end, last = 0, len(text), 0
+        while at + _LEAST_SOUNDS <= end:
+            for size in range(min(_MOST_SOUNDS, end - at), _LEAST_SOUNDS - 1, -1):
+                term = self._by_sound.get(" ".join(sounds[at : at + size]))
+                if term is not None:
+                    if term != text[at : at + size]:
+                        parts += (text[last:at], term)
+                        last = at + size
+                    at += size
+                    break
+            else:
+                at += 1
+        return "".join(parts) + text[last:] if parts else text
+
+    def _in_chinese(self, words: Sequence[str]) -> list[str]:
+        """The Chinese words for the English ones: three together, else two, else one, else its stem."""
+        found: list[str] = []
+        latin = [word for word in words if word[0] < "\u0250"]
+        at = 0
+        while at < len(latin):
+            for size in (3, 2, 1):
+                together = " ".join(latin[at : at + size])
+                chinese = self._english.get(together) or (self._english.get(stem(together)) if size == 1 else None)
+                if chinese is not None and at + size <= len(latin):
+                    found.append(chinese)
+                    at += size
+                    break
+            else:
+                at += 1
+        return found
+
+    def _features(self, text: str, words: Sequence[str], concepts: Sequence[str]) -> dict[str, None]:
+        found: dict[str, None] = {}
+        for word in words:
+            found["w" + word] = None
+        stems = [stem(word) if word[0] < "\u0250" else word for word in words]
+        for word, plain in zip(words, stems, strict=True):
+            if plain is not word:
+                found["s" + plain] = None
+        content = [word for word in stems if word not in _STOP_SIGNS]
+        for one, two in itertools.pairwise(content):
+            found[f"b{one} {two}"] = None
+        for one, two in zip(content, content[2:], strict=False):
+            found[f"j{one} {two}"] = None
+        for run in _RUN.findall(text):
+            if run[0] < "\u0250":
+                self._latin(run, found)
+            else:
+                self._han(run, found)
+        for concept in concepts:
+            found["k" + concept] = None
+        some = list(dict.fromkeys(concepts))[:_MAX_CONCEPTS_PAIRED]
+        for at, one in enumerate(some):
+            for two in some[at + 1 :]:
+                found["p" + (one + " " + two if one < two else two + " " + one)] = None
+        return found
+
+    def _han(self, run: str, found: dict[str, None]) -> None:
+        end = len(run)
+        for at in range(end):
+            found["c" + run[at]] = None
+            for size in (2, 3, 4):
+                if at + size <= end:
+                    found["c" + run[at : at + size]] = None
+
+    @staticmethod
+    def _latin(run: str, found: dict[str, None]) -> None:
+        if len(run) > 4:
+            for at in range(len(run) - 3):
+                found["l" + run[at : at + 4]] = None
+
+
+def stem(word: str) -> str:
+    """A rough English stem: enough to bring 'registered' and 'register' together."""
+    if len(word) > 4:
+        for suffix in _SUFFIXES:
+            if word.endswith(suffix) and len(word) - len(suffix) >= 3:
+                return word[: -len(suffix)]
+    return word
+
+
+def readable(feature: str) -> str | None:
+    """How a feature is shown to people; None for those that say nothing to them (sounds, letters)."""
+    kind, body = feature[0], feature[1:]
+    if kind in "yls":
+        return None
+    for sign, name in CLASS_NAMES.items():
+        body = body.replace(sign, name)
+    return body.replace(" ", "…") if kind in "jp" else body

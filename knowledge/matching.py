@@ -1,0 +1,271 @@
+"""What a message is about: urgent or not, which topic, how sure, and what to do with it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from knowledge.entry import NONE_FAMILY, KnowledgeEntry
+from knowledge.facets import Facets
+from knowledge.features import Reader, Reading, readable
+from knowledge.followups import FollowUps
+from knowledge.model import Floats, LinearModel, softmax
+from knowledge.nearest import Nearest
+from knowledge.text import CLASS_NAMES
+
+CALM = "calm"  # the urgent model's class for everything that can wait
+_CLAUSE_END = re.compile(
+    r"[。!?;\n]+|另外|还有就是|还有个事|还有一件事|顺便(?:问|再)|对了|再问(?:一下|个)"
+    r"|also,? |by the way|and another thing"
+)
+_LEAST_CLAUSE_CHARS = 6
+_MOST_CLAUSES = 4
+_LEAST_CHANCE = 1e-5
+_ENOUGH_WORDS = 2
+
+
+class Decision(StrEnum):
+    ANSWER = "answer"
+    CLARIFY = "clarify"
+    OFFICER = "officer"
+    REFER = "refer"
+    URGENT = "urgent"
+    CHAT = "chat"
+    UNKNOWN = "unknown"
+
+
+ROUTE_DECISIONS = {"answer": Decision.ANSWER, "officer": Decision.OFFICER, "dept": Decision.REFER}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    topic: str
+    score: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    decision: Decision
+    topic: str | None  # an emergency.* id when urgent; the best guess when 'clarify'
+    candidates: tuple[Candidate, ...]  # best first; at most three are meant for "did you mean"
+    facet: str | None  # what the message asks of the topic, if it says so
+    words: tuple[str, ...]  # the words that decided
+    language: str  # 'zh' or 'en'
+    also: str | None  # a second matter in the same message
+    reply: str | None  # for 'chat': the line to say, '' for none
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """Where sure ends and guessing begins; calibrated by the build on phrases kept out of training."""
+
+    sharpness: float = 6.0  # brings a model's scores to probabilities
+    urgent_sharpness: float = 3.0
+    facet_sharpness: float = 3.0
+    urgent_in_context: float = 0.5  # the same for a second message that plainly goes on about the topic before it:
+    fits_context: float = 0.6  # some topic is at least this likely after the one before
+    urgent: float = 0.2  # at least this chance of an emergency; low, because a missed one is worse than a false alarm
+    sure: float = 0.3  # at least this chance of the best topic: answer, below: ask back
+    guess: float = 0.02  # below: not even worth asking back
+    none_by_topics: float = 1.0  # how much each sign counts for "no topic": the log-chance of the kinds of none,
+    none_by_best: float = -1.0  # the log-chance of the best topic,
+    none_by_family: float = 0.0  # and the lead of "none" over the families of topics
+    none_sure: float = 0.0  # at least this sum of them: no topic
+    none_likely: float = -1.5  # at least this sum: ask back at most
+    none_in_context: float = 0.5  # after another topic: at least this chance of the kinds of none
+    also: float = 0.7  # a second matter must be this sure
+    facet: float = 0.5  # at least this chance that a follow-up asks for a facet
+
+
+def none_signs(is_none: NDArray[np.bool_], chances: Floats) -> tuple[float, float]:
+    """The log-chances of the kinds of none together, and of the best topic."""
+    none, best = float(chances[is_none].sum()), float(chances[~is_none].max(initial=0.0))
+    return math.log(none + _LEAST_CHANCE), math.log(best + _LEAST_CHANCE)
+
+
+def family_lead(classes: Sequence[str], scores: Floats) -> float:
+    """How far "none" scores above the best family of topics."""
+    place = classes.index(NONE_FAMILY)
+    return float(scores[place] - np.delete(scores, place).max())
+
+
+class Matcher:
+    """Pure and synchronous: reads nothing but what it was built from."""
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        topics: LinearModel,
+        families: LinearModel | None,
+        urgent: LinearModel | None,
+        kinds: LinearModel | None,
+        facets: Facets,
+        followups: FollowUps,
+        nearest: Nearest | None,
+        entries: Mapping[str, KnowledgeEntry],
+        bands: Bands,
+    ) -> None:
+        self._reader = reader
+        self._topics = topics
+        self._families = families
+        self._urgent = urgent
+        self._kinds = kinds or urgent
+        self._facets = facets
+        self._followups = followups
+        self._nearest = nearest
+        added = nearest.topics if nearest else ()
+        self._classes = (*topics.classes, *(topic for topic in added if topic not in set(topics.classes)))
+        self._is_none = np.array([name.startswith(f"{NONE_FAMILY}.") for name in self._classes])
+        self._added = np.array([self._classes.index(topic) for topic in added], np.int64)
+        self._entries = entries
+        self._bands = bands
+
+    def match(self, text: str, *, previous_topic: str | None = None) -> Match:
+        reading = self._reader.read(text)
+        facet = self._facets.asked(reading.text)
+        if not any(sign.isalnum() or sign in CLASS_NAMES for sign in reading.text):
+            return Match(Decision.CHAT, None, (), None, (), reading.language, None, "")
+        urgent = self.urgent_chance(reading)
+        threshold = self._bands.urgent
+        chances = self.topic_chances(reading)
+        doubt = self._doubt(reading, chances)
+        if previous_topic in self._entries:
+            chances = self._in_context(reading, chances, str(previous_topic))
+            facet = facet or self._likely_facet(reading)
+            doubt = self._doubt_in_context(chances)
+        candidates = self._candidates(chances)
+        if previous_topic and candidates and candidates[0].score >= self._bands.fits_context:
+            threshold = self._bands.urgent_in_context
+        if urgent >= threshold:
+            kind = self._urgent_kind(reading)
+            return Match(
+                Decision.URGENT,
+                kind,
+                candidates,
+                None,
+                self._words(self._urgent, reading, kind),
+                reading.language,
+                candidates[0].topic if candidates else None,
+                None,
+            )
+        return self._decide(reading, chances, candidates, facet, doubt)
+
+    def _doubt(self, reading: Reading, chances: Floats) -> float:
+        """How much speaks for "no topic", on the scale of none_sure and none_likely."""
+        lead = family_lead(self._families.classes, self._families.scores(reading.keys)) if self._families else 0.0
+        none, best = none_signs(self._is_none, chances)
+        bands = self._bands
+        return bands.none_by_topics * none + bands.none_by_best * best + bands.none_by_family * lead
+
+    def _doubt_in_context(self, chances: Floats) -> float:
+        """A short second message says little by itself; only the chances that know the topic before it count."""
+        none, best = none_signs(self._is_none, chances)
+        return math.inf if none > best and none > math.log(self._bands.none_in_context) else -math.inf
+
+    def urgent_chance(self, reading: Reading) -> float:
+        """How likely the message tells of danger now, to oneself or to somebody in sight."""
+        if self._urgent is None:
+            return 0.0
+        chances = softmax(self._urgent.scores(reading.keys), self._bands.urgent_sharpness)
+        return 1 - float(chances[self._urgent.classes.index(CALM)])
+
+    def _urgent_kind(self, reading: Reading) -> str:
+        model = self._kinds
+        assert model is not None, "urgent without a model of its kinds"  # noqa: S101  (urgent_chance is 0 without one)
+        scores = dict(zip(model.classes, model.scores(reading.keys).tolist(), strict=True))
+        return max((kind for kind in scores if kind != CALM), key=scores.__getitem__)
+
+    def topic_chances(self, reading: Reading) -> Floats:
+        """How likely each class is; phrases added since the build take their share from the others."""
+        trained = softmax(self._topics.scores(reading.keys), self._bands.sharpness)
+        if self._nearest is None:
+            return trained
+        chances = np.zeros(len(self._classes), np.float32)
+        added = self._nearest.chances(reading)
+        chances[: len(trained)] = trained * (1 - added.max(initial=0.0))
+        chances[self._added] += added
+        result: Floats = chances / chances.sum()
+        return result
+
+    def _in_context(self, reading: Reading, chances: Floats, previous: str) -> Floats:
+        lift = np.zeros(len(self._classes), np.float32)
+        lift[: len(self._topics.classes)] = self._followups.lift(reading.keys, previous)
+        return softmax(np.log(chances + 1e-9) + lift)
+
+    def _likely_facet(self, reading: Reading) -> str | None:
+        facet, chance = self._followups.facet_chance(reading.keys)
+        return facet if chance >= self._bands.facet else None
+
+    def _candidates(self, chances: Floats, limit: int = 5) -> tuple[Candidate, ...]:
+        found = []
+        for index in (-chances).argsort():
+            topic = self._classes[index]
+            if not topic.startswith("none.") and topic in self._entries:
+                found.append(Candidate(topic, round(float(chances[index]), 4), self._entries[topic].title))
+                if len(found) == limit:
+                    break
+        return tuple(found)
+
+    def _decide(
+        self, reading: Reading, chances: Floats, candidates: Sequence[Candidate], facet: str | None, doubt: float
+    ) -> Match:
+        bands, classes = self._bands, self._classes
+        none = {name: float(chance) for name, chance in zip(classes, chances, strict=True) if name.startswith("none.")}
+        best = candidates[0] if candidates else None
+        plain = Match(Decision.UNKNOWN, None, tuple(candidates), facet, (), reading.language, None, None)
+        if best is None or doubt >= bands.none_sure:
+            kind = max(none, key=none.__getitem__) if none else ""
+            entry = self._entries.get(kind)
+            if entry is None or entry.kind != "talk":
+                return plain
+            reply = entry.reply_en if reading.language == "en" and entry.reply_en else entry.reply
+            return replace(plain, decision=Decision.CHAT, reply=reply, words=self._words(self._topics, reading, kind))
+        if best.score < bands.guess:
+            return plain
+        words = self._words(self._topics, reading, best.topic)
+        if best.score < bands.sure or doubt >= bands.none_likely:
+            return replace(plain, decision=Decision.CLARIFY, topic=best.topic, words=words)
+        entry = self._entries[best.topic]
+        decision = ROUTE_DECISIONS[entry.route] if entry.written else Decision.OFFICER
+        return replace(plain, decision=decision, topic=best.topic, words=words, also=self._second(reading, best.topic))
+
+    def _second(self, reading: Reading, main: str) -> str | None:
+        """A second matter: another sentence of the message that is surely about another topic."""
+        clauses = [clause for clause in _CLAUSE_END.split(reading.text) if len(clause.strip()) >= _LEAST_CLAUSE_CHARS]
+        if not 2 <= len(clauses) <= _MOST_CLAUSES:
+            return None
+        for clause in clauses:
+            found = self._candidates(self.topic_chances(self._reader.read(clause)), 1)
+            if found and found[0].topic != main and found[0].score >= self._bands.also:
+                return found[0].topic
+        return None
+
+    @staticmethod
+    def _words(model: LinearModel | None, reading: Reading, name: str, limit: int = 6) -> tuple[str, ...]:
+        if model is None or name not in model.classes:
+            return tuple(word for word in reading.words if len(word) > 1)[:limit]
+        words: list[str] = []
+        reasons = [reading.features[place] for place, _ in model.reasons(reading.keys, name)]
+        # Whole words first; runs of characters only where the dictionary has no word for what decided.
+        for feature in sorted(reasons, key=lambda feature: feature[0] != "w"):
+            word = readable(feature)
+            if (
+                feature[0] in "wc"
+                and word
+                and len(word) > 1
+                and not any(word in other or other in word for other in words)
+            ):
+                if feature[0] == "c" and len(words) >= _ENOUGH_WORDS:
+                    break
+                words.append(word)
+                if len(words) == limit:
+                    break
+        return tuple(words)

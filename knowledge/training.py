@@ -1,0 +1,260 @@
+"""Learns the models from the entries' phrases, and the bands from phrases kept out of training (build time only)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
+
+from knowledge.entry import NONE_FAMILY, KnowledgeEntry
+from knowledge.followups import NO_FACET, SIGNS, FollowUps
+from knowledge.matching import CALM, family_lead, none_signs
+from knowledge.model import Floats, LinearModel, keys_of
+from knowledge.text import information
+
+_LEAST_PHRASES = 2  # a feature seen in one phrase only teaches nothing about others
+_LEAST_WEIGHT = 2  # of 127: smaller ones are left out; half the size, the same accuracy on phrases kept out
+_WEIGHT_STEPS = 127
+# Words, concepts and their pairs lead; runs of characters, letters and word pairs help; measured by leaving each out.
+_KIND_WEIGHTS = {"w": 1.0, "k": 1.0, "p": 1.0, "s": 1.0, "c": 0.7, "l": 0.7, "b": 0.5, "j": 0.5}
+_LOST_TO_NONE = 0.025  # of messages with a topic, taken for none
+_ASKED_BACK = 0.12  # of messages with a topic, asked back because they may have none
+_PART_SIGNS = re.compile(r"[,、;()\uff0c\uff1b\uff08\uff09]")
+_LEAST_PART_CHARS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    text: str
+    label: str
+
+
+def topic_examples(entries: Mapping[str, KnowledgeEntry]) -> list[Example]:
+    examples = []
+    for topic, entry in entries.items():
+        if topic.startswith("emergency."):
+            for text, label in entry.near_misses:
+                examples.append(Example(text, label if label in entries else f"{NONE_FAMILY}.outside"))
+            continue
+        examples += [Example(phrase, topic) for phrase in entry.all_phrases()]
+        if not topic.startswith(NONE_FAMILY + "."):
+            examples += [Example(part, topic) for part in _scope_parts(entry)]
+    return _unique(examples)
+
+
+def urgent_examples(entries: Mapping[str, KnowledgeEntry]) -> list[Example]:
+    examples = []
+    for topic, entry in entries.items():
+        if topic.startswith("emergency."):
+            examples += [Example(phrase, topic) for phrase in entry.all_phrases()]
+            examples += [Example(text, CALM) for text, _ in entry.near_misses]
+        else:
+            examples += [Example(phrase, CALM) for phrase in entry.all_phrases()]
+    return _unique(examples)
+
+
+def kind_examples(entries: Mapping[str, KnowledgeEntry]) -> list[Example]:
+    """Emergencies only: that it is one is known when its kind is asked."""
+    return [example for example in urgent_examples(entries) if example.label != CALM]
+
+
+def _scope_parts(entry: KnowledgeEntry) -> list[str]:
+    """The title and each thing that the topic's scope names are phrases too."""
+    return [part for part in [entry.title, *_PART_SIGNS.split(entry.scope)] if len(part) >= _LEAST_PART_CHARS]
+
+
+def _unique(examples: Sequence[Example]) -> list[Example]:
+    return list({(example.text, example.label): example for example in examples}.values())
+
+
+def fold_of(text: str, folds: int) -> int:
+    """A phrase's fold by its own hash: the same phrase is held out whatever else is written."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % folds
+
+
+def train(
+    examples: Sequence[Example], features: Sequence[Sequence[str]], c: float, least: int = _LEAST_PHRASES
+) -> LinearModel:
+    """One-against-rest linear SVM over features weighted by rarity, rounded to int8."""
+    counts = Counter(feature for row in features for feature in row)
+    kept = sorted(feature for feature, count in counts.items() if count >= least and feature[0] in _KIND_WEIGHTS)
+    vocabulary = {feature: row for row, feature in enumerate(kept)}
+    total = len(features)
+    rarity = np.array([_weight(feature, counts[feature], total) for feature in kept], np.float16).astype(np.float32)
+    matrix = _matrix(features, vocabulary, rarity)
+    labels = [example.label for example in examples]
+    machine = LinearSVC(C=c, random_state=0)
+    machine.fit(matrix, labels)
+    raw, bias = machine.coef_, machine.intercept_
+    if len(machine.classes_) == 2:
+        raw, bias = np.vstack([-raw[0], raw[0]]), np.array([-bias[0], bias[0]])
+    scale = np.abs(raw).max(axis=1) / _WEIGHT_STEPS
+    scale[scale == 0] = 1.0
+    weights = np.rint(raw / scale[:, None]).astype(np.int8).T
+    weights[np.abs(weights.astype(np.int16)) < _LEAST_WEIGHT] = 0
+    keys = keys_of(kept)
+    _, order = np.unique(keys, return_index=True)  # sorted; of two features with one checksum the first stays
+    weights = weights[order]
+    rows, columns = np.nonzero(weights)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(order)))])
+    return LinearModel(
+        classes=tuple(machine.classes_),
+        keys=keys[order],
+        rarity=rarity[order],
+        starts=starts.astype(np.int32),
+        columns=columns.astype(np.uint16),
+        values=weights[rows, columns],
+        scale=scale.astype(np.float32),
+        bias=bias.astype(np.float32),
+    )
+
+
+def _weight(feature: str, count: int, total: int) -> float:
+    """Rarity, dampened (its root did best on phrases kept out), times what this kind of feature is worth."""
+    return _KIND_WEIGHTS[feature[0]] * math.sqrt(information(count, total))
+
+
+def _matrix(
+    features: Sequence[Sequence[str]], vocabulary: Mapping[str, int], rarity: NDArray[np.float32]
+) -> csr_matrix:
+    starts, rows, values = [0], [], []
+    for row in features:
+        known = [vocabulary[feature] for feature in row if feature in vocabulary]
+        weights = rarity[known]
+        norm = float(np.sqrt(np.dot(weights, weights))) or 1.0
+        rows += known
+        values.append(weights / norm)
+        starts.append(len(rows))
+    return csr_matrix(
+        (np.concatenate(values), np.array(rows), np.array(starts)), shape=(len(features), len(vocabulary))
+    )
+
+
+def facet_examples(entries: Mapping[str, KnowledgeEntry]) -> list[Example]:
+    """What second messages ask for; those that change the topic ask for no facet."""
+    return _unique(
+        [
+            Example(followup.ask, followup.facet or NO_FACET)
+            for entry in entries.values()
+            for followup in entry.followups
+        ]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Scores of each example by a model that had not seen it."""
+
+    classes: tuple[str, ...]
+    scores: Floats  # examples x classes
+    labels: NDArray[np.int64]  # places in classes
+
+
+def hold_out(examples: Sequence[Example], features: Sequence[Sequence[str]], c: float, folds: int) -> HeldOut:
+    classes = tuple(sorted({example.label for example in examples}))
+    places = {name: place for place, name in enumerate(classes)}
+    scores = np.full((len(examples), len(classes)), -2.0, np.float32)
+    fold = [fold_of(example.text, folds) for example in examples]
+    for number in range(folds):
+        inside = [at for at, its in enumerate(fold) if its != number]
+        model = train([examples[at] for at in inside], [features[at] for at in inside], c)
+        columns = [places[name] for name in model.classes]
+        for at, its in enumerate(fold):
+            if its == number:
+                scores[at, columns] = model.scores(keys_of(features[at]))
+    return HeldOut(classes, scores, np.array([places[example.label] for example in examples]))
+
+
+def log_softmax(scores: Floats) -> Floats:
+    raised: Floats = scores - scores.max(axis=-1, keepdims=True)
+    result: Floats = raised - np.log(np.exp(raised).sum(axis=-1, keepdims=True))
+    return result
+
+
+def fit_sharpness(held: HeldOut) -> float:
+    """The factor that makes the chances of unseen phrases honest: highest likelihood."""
+    rows = np.arange(len(held.labels))
+    return min(
+        (1 + 0.5 * step for step in range(30)),
+        key=lambda sharpness: -float(log_softmax(held.scores * sharpness)[rows, held.labels].mean()),
+    )
+
+
+def family_examples(examples: Sequence[Example]) -> list[Example]:
+    """The same phrases under the families of their topics; all kinds of none are one."""
+    return [Example(example.text, example.label.partition(".")[0]) for example in examples]
+
+
+def fit_none(topics: HeldOut, families: HeldOut, sharpness: float) -> dict[str, float]:
+    """How the signs of "no topic" count (logistic), and the bands: they cost so many of the messages with a topic."""
+    chances = np.exp(log_softmax(topics.scores * sharpness))
+    is_none = np.array([name.startswith(f"{NONE_FAMILY}.") for name in topics.classes])
+    none = is_none[topics.labels]
+    signs = np.array(
+        [
+            (*none_signs(is_none, chances[at]), family_lead(families.classes, families.scores[at]))
+            for at in range(len(chances))
+        ]
+    )
+    weights = LogisticRegression(class_weight="balanced", C=10.0).fit(signs, none).coef_[0]
+    doubt = (signs @ weights)[~none]
+    names = ("none_by_topics", "none_by_best", "none_by_family")
+    return {name: float(weight) for name, weight in zip(names, weights, strict=True)} | {
+        "none_sure": float(np.quantile(doubt, 1 - _LOST_TO_NONE)),
+        "none_likely": float(np.quantile(doubt, 1 - _ASKED_BACK)),
+    }
+
+
+def fit_followups(
+    followups: FollowUps,
+    features: Mapping[str, Sequence[str]],
+    entries: Mapping[str, KnowledgeEntry],
+    model: LinearModel,
+    sharpness: float,
+    facets: Mapping[str, tuple[str | None, float]],
+    held: HeldOut,
+    held_features: Sequence[Sequence[str]],
+    seed: int = 7,
+) -> tuple[tuple[float, float], dict[str, float]]:
+    """Shares right (of follow-ups, of changed subjects) and the weights of SIGNS.
+
+    The weights are the likeliest over the entries' own follow-ups and over as many changes of subject.
+    """
+    bases, tables, targets = [], [], []
+    places = {name: place for place, name in enumerate(model.classes)}
+    for topic in sorted(entries):
+        for number, ask in enumerate(followups.asks(topic)):
+            text = entries[topic].followups[number].ask
+            if ask.target in places:
+                bases.append(log_softmax(model.scores(keys_of(features[text])) * sharpness))
+                tables.append(followups.signs(keys_of(features[text]), topic, without=number, asked=facets[text]))
+                targets.append(places[ask.target])
+    chance = np.random.default_rng(seed)
+    previous = [topic for topic in sorted(entries) if topic in places]
+    for at in chance.choice(len(held.labels), min(len(targets), len(held.labels)), replace=False):
+        topic = previous[int(chance.integers(len(previous)))]
+        bases.append(log_softmax(held.scores[at] * sharpness))
+        tables.append(followups.signs(keys_of(held_features[at]), topic))
+        targets.append(int(held.labels[at]))
+    base, table, target = np.stack(bases), np.stack(tables), np.array(targets)
+    rows = np.arange(len(target))
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        chances = log_softmax(base + table @ weights.astype(np.float32))[rows, target]
+        return -float(chances.mean()) + 1e-4 * float(weights @ weights)
+
+    found = minimize(loss, np.ones(len(SIGNS)), method="Powell", options={"maxiter": 30, "xtol": 0.05, "ftol": 1e-4})
+    best = (base + table @ found.x.astype(np.float32)).argmax(axis=1) == target
+    half = len(target) // 2
+    found_right = float(best[:half].mean()), float(best[half:].mean())
+    return found_right, {f"follow_{sign}": round(float(weight), 3) for sign, weight in zip(SIGNS, found.x, strict=True)}

@@ -1,0 +1,59 @@
+"""Labelled questions are read with care and counted as they are labelled."""
+
+from pathlib import Path
+
+import pytest
+
+from knowledge import Knowledge, KnowledgeError, evaluate, read_questions, write_predictions
+
+GOOD = """text\tlabel\tnote
+身份证丢了怎么补办\tidcard.lost\tx
+身份证丢了怎么补办 ||| 要带什么材料\tidcard.lost
+我家着火了快来人\temergency.fire
+家里灭火器多久换一次\tnot_emergency:safety.fire
+谢谢\tnone
+I lost my passport, what should I do\texit.passport_lost
+"""
+
+
+def test_each_kind_of_label_is_counted_in_its_figure(knowledge: Knowledge, tmp_path: Path) -> None:
+    path = tmp_path / "questions.tsv"
+    path.write_text(GOOD, encoding="utf-8")
+    report = evaluate(knowledge, read_questions(path))
+    for figure in ("hit@1", "hit@3", "follow-ups", "english", "urgent recognised"):
+        assert report.figures[figure] == (1, 1), figure
+    for figure in ("none answered", "near-misses raised"):
+        assert report.figures[figure] == (0, 1), figure
+    assert "hit@1" in report.as_text()
+    assert report.baseline["hit@1"][1] == 1
+    predictions = tmp_path / "predictions.tsv"
+    write_predictions(predictions, report)
+    lines = predictions.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "text\tlabel\tdecision\ttopic\tsecond\tthird"
+    assert lines[1].split("\t")[:4] == ["身份证丢了怎么补办", "idcard.lost", "answer", "idcard.lost"]
+    assert len(lines) == 7
+    assert all(line.count("\t") == 5 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("question\tlabel\n", "the header text<TAB>label"),
+        ("", "the header text<TAB>label"),
+        ("text\tlabel\n身份证丢了\n", ":2: a line needs text<TAB>label"),
+    ],
+)
+def test_a_broken_file_is_refused_with_its_line(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "questions.tsv"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(KnowledgeError, match=says):
+        read_questions(path)
+
+
+def test_a_missing_file_and_a_label_that_is_no_topic_are_named(knowledge: Knowledge, tmp_path: Path) -> None:
+    with pytest.raises(KnowledgeError, match="no such file"):
+        read_questions(tmp_path / "none.tsv")
+    path = tmp_path / "questions.tsv"
+    path.write_text("text\tlabel\n身份证丢了\tidcard.lots\n", encoding="utf-8")
+    with pytest.raises(KnowledgeError, match=r"idcard\.lots"):
+        evaluate(knowledge, read_questions(path))
