@@ -1,0 +1,497 @@
+"""Warnings: written, sealed by a second person, expanded to one delivery for each recipient, stopped, counted."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot import clock
+from bot.actions.audit import Actor, record
+from bot.actions.errors import ActionError, Conflict, NotAllowed
+from bot.store.live import Change, Kind, announce
+from bot.store.models import (
+    BROADCAST_ARROWS,
+    Broadcast,
+    BroadcastState,
+    Delivery,
+    DeliveryRoute,
+    DeliveryState,
+    Officer,
+    Repeat,
+    Resident,
+    ResidentAddress,
+    Role,
+)
+
+WARNING_RANK = 10  # behind every chat message in the outbox
+CHUNK_RESIDENTS = 500  # delivery rows written in one transaction
+BODY_CHARACTERS = 600  # what every platform takes in one message
+TITLE_CHARACTERS = 60
+DEFAULT_LIFE = timedelta(days=2)  # a warning that could not be sent by then is stale
+_SAMPLES = 3
+WRITING_ROLES = (Role.OFFICER, Role.CHIEF)
+APPROVING_ROLES = (Role.CHIEF, Role.REVIEWER)  # the reviewer, so that a chief's own warning has a second person too
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Whom a warning is for; an empty field does not narrow. Ages are whole years in the year of sending."""
+
+    age_from: int | None = None
+    age_to: int | None = None
+    occupations: tuple[str, ...] = ()
+    communities: tuple[int, ...] = ()
+    languages: tuple[str, ...] = ()
+    genders: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Audience":
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How many residents an audience has now, and a few of them."""
+
+    count: int
+    samples: list[Resident] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Deliveries by state, and why some did not arrive."""
+
+    states: dict[DeliveryState, int]
+    reasons: list[tuple[str, int]]
+
+    @property
+    def total(self) -> int:
+        return sum(self.states.values())
+
+    @property
+    def arrived(self) -> int:
+        return self.states.get(DeliveryState.SENT, 0) + self.states.get(DeliveryState.DELIVERED, 0)
+
+    @property
+    def ended(self) -> int:
+        return self.total - self.states.get(DeliveryState.QUEUED, 0) - self.states.get(DeliveryState.SENDING, 0)
+
+
+def check_audience(audience: Audience) -> None:
+    """Refuse an audience that means nothing."""
+    for age in (audience.age_from, audience.age_to):
+        if age is not None and not 0 <= age <= 120:
+            raise ActionError("年龄请填 0 到 120 之间的整数。")
+    if audience.age_from is not None and audience.age_to is not None and audience.age_from > audience.age_to:
+        raise ActionError("起始年龄不能大于结束年龄。")
+
+
+def _belongs(station_id: int, audience: Audience, now: datetime) -> ColumnElement[bool]:
+    """Who of the station's residents is meant. Who never said his age is in no age range."""
+    conditions = [Resident.station_id == station_id, Resident.wants_warnings, Resident.erased_at.is_(None)]
+    if audience.age_from is not None:
+        conditions.append(Resident.birth_year <= now.year - audience.age_from)
+    if audience.age_to is not None:
+        conditions.append(Resident.birth_year >= now.year - audience.age_to)
+    if audience.occupations:
+        conditions.append(Resident.occupation.in_(audience.occupations))
+    if audience.communities:
+        conditions.append(Resident.community_id.in_(audience.communities))
+    if audience.languages:
+        conditions.append(Resident.language.in_(audience.languages))
+    if audience.genders:
+        conditions.append(Resident.gender.in_(audience.genders))
+    return and_(*conditions)
+
+
+async def reach(session: AsyncSession, station_id: int, audience: Audience) -> Reach:
+    """The count and three sample residents of an audience, as it is now."""
+    check_audience(audience)
+    belongs = _belongs(station_id, audience, clock.now())
+    count = (await session.execute(select(func.count()).select_from(Resident).where(belongs))).scalar_one()
+    samples = (await session.execute(select(Resident).where(belongs).order_by(Resident.id).limit(_SAMPLES))).scalars()
+    return Reach(count, list(samples))
+
+
+# --- writing and sealing --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What an officer writes."""
+
+    title: str
+    body: str
+    audience: Audience
+    template: str | None = None
+    repeat: Repeat = Repeat.ONCE
+    send_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+def check_draft(draft: Draft) -> None:
+    """Refuse a warning that could not be sent as it is."""
+    if not draft.title.strip():
+        raise ActionError("请填写标题。")
+    if len(draft.title) > TITLE_CHARACTERS:
+        raise ActionError(f"标题最多 {TITLE_CHARACTERS} 个字。")
+    if not draft.body.strip():
+        raise ActionError("请填写正文。")
+    if len(draft.body) > BODY_CHARACTERS:
+        raise ActionError(f"正文最多 {BODY_CHARACTERS} 个字，现在有 {len(draft.body)} 个字，请精简。")
+    if draft.repeat is Repeat.WEEKLY and draft.send_at is None:
+        raise ActionError("每周发送的提醒要填第一次发送的时间。")
+    if draft.expires_at and draft.send_at and draft.expires_at <= draft.send_at:
+        raise ActionError("失效时间要晚于发送时间。")
+    check_audience(draft.audience)
+
+
+def seal_of(broadcast: Broadcast) -> str:
+    """SHA-256 over everything the approver sees: what was approved is what is sent."""
+    sealed = {
+        "title": broadcast.title,
+        "body": broadcast.body,
+        "audience": broadcast.audience,
+        "repeat": broadcast.repeat.value,
+        "send_at": _sealed_time(broadcast),
+        "expires_at": broadcast.expires_at.astimezone(UTC).isoformat() if broadcast.expires_at else None,
+    }
+    return hashlib.sha256(json.dumps(sealed, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _sealed_time(broadcast: Broadcast) -> str | None:
+    """The moment, or for a weekly warning day and time, which stay while `send_at` moves on week by week."""
+    if broadcast.send_at is None:
+        return None
+    send_at = broadcast.send_at.astimezone(UTC)
+    if broadcast.repeat is Repeat.WEEKLY:
+        return f"{send_at:%A %H:%M} UTC"
+    return send_at.isoformat()
+
+
+def _move(broadcast: Broadcast, state: BroadcastState) -> None:
+    if state not in BROADCAST_ARROWS[broadcast.state]:
+        raise Conflict("这条提醒的状态已经变了，请刷新后再试。")
+    broadcast.state = state
+
+
+def _announce(session: AsyncSession, broadcast: Broadcast, what: str) -> None:
+    announce(session, Change(broadcast.station_id, Kind.BROADCAST, broadcast.id, what))
+
+
+async def create(session: AsyncSession, officer: Officer, draft: Draft, *, actor: Actor) -> Broadcast:
+    """A new draft."""
+    if officer.role not in WRITING_ROLES:
+        raise NotAllowed("您的岗位不能编写提醒。")
+    check_draft(draft)
+    broadcast = Broadcast(
+        station_id=officer.station_id,
+        author_id=officer.id,
+        state=BroadcastState.DRAFT,
+        created_at=clock.now(),
+        audience={},
+    )
+    _fill(broadcast, draft)
+    session.add(broadcast)
+    await session.flush()
+    await record(session, actor, "broadcast.created", f"broadcast:{broadcast.id}")
+    _announce(session, broadcast, "created")
+    return broadcast
+
+
+def _fill(broadcast: Broadcast, draft: Draft) -> None:
+    broadcast.title, broadcast.body = draft.title.strip(), draft.body.strip()
+    broadcast.template, broadcast.repeat = draft.template, draft.repeat
+    broadcast.audience = draft.audience.as_json()
+    broadcast.send_at, broadcast.expires_at = draft.send_at, draft.expires_at
+
+
+async def edit(
+    session: AsyncSession, broadcast: Broadcast, officer: Officer, draft: Draft, *, version: int, actor: Actor
+) -> None:
+    """Change a warning that is not on its way yet; an approval it had is void."""
+    if officer.role not in WRITING_ROLES:
+        raise NotAllowed("您的岗位不能编写提醒。")
+    check_draft(draft)
+    if broadcast.version != version:
+        raise Conflict("同事刚刚改过这条提醒，请刷新后再改。")
+    voided = broadcast.seal is not None
+    if broadcast.state is not BroadcastState.DRAFT:
+        _move(broadcast, BroadcastState.DRAFT)
+    _fill(broadcast, draft)
+    _unseal(broadcast)
+    broadcast.author_id = officer.id  # who wrote what stands there now may not be the one who approves it
+    broadcast.version += 1
+    await record(session, actor, "broadcast.edited", f"broadcast:{broadcast.id}", details={"approval_voided": voided})
+    _announce(session, broadcast, "edited")
+
+
+def _unseal(broadcast: Broadcast) -> None:
+    broadcast.seal = broadcast.approver_id = broadcast.approved_at = broadcast.submitted_at = None
+
+
+async def submit(session: AsyncSession, broadcast: Broadcast, *, actor: Actor) -> None:
+    """Ask somebody else to approve it."""
+    _move(broadcast, BroadcastState.SUBMITTED)
+    broadcast.submitted_at = clock.now()
+    await record(session, actor, "broadcast.submitted", f"broadcast:{broadcast.id}")
+    _announce(session, broadcast, "submitted")
+
+
+async def approve(session: AsyncSession, broadcast: Broadcast, officer: Officer, *, seal: str, actor: Actor) -> None:
+    """Seal exactly what the approver saw (`seal` of the page he read)."""
+    if officer.role not in APPROVING_ROLES:
+        raise NotAllowed("您的岗位不能审批提醒。")
+    if officer.id == broadcast.author_id:
+        raise NotAllowed("自己写的提醒要请别人审批。")
+    if seal != seal_of(broadcast):
+        raise Conflict("您看到的内容已被修改，请刷新后重新审阅。")
+    now = clock.now()
+    _move(broadcast, BroadcastState.APPROVED)
+    if broadcast.expires_at and broadcast.expires_at <= now:
+        raise ActionError("这条提醒已过失效时间，请退回修改。")
+    broadcast.seal, broadcast.approver_id, broadcast.approved_at = seal, officer.id, now
+    await record(session, actor, "broadcast.approved", f"broadcast:{broadcast.id}", details={"seal": seal})
+    _announce(session, broadcast, "approved")
+
+
+async def send_back(session: AsyncSession, broadcast: Broadcast, officer: Officer, *, why: str, actor: Actor) -> None:
+    """Not approved: back to the author with a reason."""
+    if officer.role not in APPROVING_ROLES:
+        raise NotAllowed("您的岗位不能审批提醒。")
+    if not why.strip():
+        raise ActionError("请写明退回的原因。")
+    _move(broadcast, BroadcastState.DRAFT)
+    _unseal(broadcast)
+    await record(session, actor, "broadcast.sent_back", f"broadcast:{broadcast.id}", why=why)
+    _announce(session, broadcast, "sent_back")
+
+
+async def stop(session: AsyncSession, broadcast: Broadcast, *, why: str, actor: Actor) -> int:
+    """Nothing more of it leaves. Returns how many deliveries were still waiting."""
+    _move(broadcast, BroadcastState.CANCELLED)
+    broadcast.finished_at = clock.now()
+    skipped = await _skip_rest(session, broadcast, "已由民警停止发送")
+    await record(
+        session, actor, "broadcast.stopped", f"broadcast:{broadcast.id}", why=why, details={"skipped": skipped}
+    )
+    _announce(session, broadcast, "stopped")
+    return skipped
+
+
+async def _stop_unsealed(session: AsyncSession, broadcast: Broadcast) -> None:
+    await stop(session, broadcast, why="内容与审批不一致，已自动停止", actor=Actor(broadcast.station_id))
+
+
+async def _skip_rest(session: AsyncSession, broadcast: Broadcast, reason: str) -> int:
+    skipped = await session.execute(
+        update(Delivery)
+        .where(Delivery.broadcast_id == broadcast.id, Delivery.state == DeliveryState.QUEUED)
+        .values(state=DeliveryState.SKIPPED, reason=reason, retry_at=None, finished_at=clock.now())
+        .execution_options(synchronize_session=False)
+        .returning(Delivery.id)
+    )
+    return len(skipped.all())
+
+
+# --- on the clock ---------------------------------------------------------------------------------------------------
+
+
+async def claim_due(session: AsyncSession, station_id: int) -> list[Broadcast]:
+    """Approved warnings whose time has come, locked for this process."""
+    query = (
+        select(Broadcast)
+        .where(
+            Broadcast.station_id == station_id,
+            Broadcast.state == BroadcastState.APPROVED,
+            or_(Broadcast.send_at.is_(None), Broadcast.send_at <= clock.now()),
+        )
+        .order_by(Broadcast.id)
+        .with_for_update(skip_locked=True)
+    )
+    return list((await session.execute(query)).scalars())
+
+
+async def start(session: AsyncSession, broadcast: Broadcast) -> None:
+    """Set an approved warning on its way: itself, or for a weekly one this week's child."""
+    now, actor = clock.now(), Actor(broadcast.station_id)
+    if broadcast.seal != seal_of(broadcast):
+        _move(broadcast, BroadcastState.DRAFT)
+        _unseal(broadcast)
+        await record(session, actor, "broadcast.seal_broken", f"broadcast:{broadcast.id}")
+        _announce(session, broadcast, "edited")
+        return
+    if broadcast.expires_at and broadcast.expires_at <= now:
+        _move(broadcast, BroadcastState.EXPIRED)
+        broadcast.finished_at = now
+        await record(session, actor, "broadcast.expired", f"broadcast:{broadcast.id}")
+        _announce(session, broadcast, "expired")
+        return
+    going = broadcast
+    if broadcast.repeat is Repeat.WEEKLY and broadcast.send_at is not None:
+        going = _this_week(broadcast, broadcast.send_at, now)
+        session.add(going)
+        while broadcast.send_at <= now:  # weeks missed while the program was down are not made up for
+            broadcast.send_at += timedelta(weeks=1)
+        await session.flush()
+    _move(going, BroadcastState.SENDING)
+    going.started_at = now
+    await record(session, actor, "broadcast.started", f"broadcast:{going.id}")
+    _announce(session, going, "started")
+
+
+def _this_week(weekly: Broadcast, send_at: datetime, now: datetime) -> Broadcast:
+    child = Broadcast(
+        station_id=weekly.station_id,
+        title=weekly.title,
+        body=weekly.body,
+        template=weekly.template,
+        audience=weekly.audience,
+        repeat=Repeat.ONCE,
+        send_at=send_at,
+        expires_at=now + DEFAULT_LIFE,
+        state=BroadcastState.APPROVED,
+        author_id=weekly.author_id,
+        approver_id=weekly.approver_id,
+        approved_at=weekly.approved_at,
+        parent_id=weekly.id,
+        version=1,
+        expanded_to=0,
+        expanded=False,
+        created_at=now,
+    )
+    child.seal = seal_of(child)
+    return child
+
+
+async def claim_sending(session: AsyncSession, station_id: int) -> list[Broadcast]:
+    """Warnings on their way, locked for this process."""
+    query = (
+        select(Broadcast)
+        .where(Broadcast.station_id == station_id, Broadcast.state == BroadcastState.SENDING)
+        .order_by(Broadcast.id)
+        .with_for_update(skip_locked=True)
+    )
+    return list((await session.execute(query)).scalars())
+
+
+async def expand(session: AsyncSession, broadcast: Broadcast) -> int:
+    """Write delivery rows for the next chunk of the audience; 0 when each recipient has one.
+
+    A resident gets it on the address he used last; who has none gets a row that says so.
+    """
+    now = clock.now()
+    if broadcast.seal != seal_of(broadcast):
+        await _stop_unsealed(session, broadcast)
+        return 0
+    belongs = _belongs(broadcast.station_id, Audience.from_json(broadcast.audience), now)
+    residents = list(
+        (
+            await session.execute(
+                select(Resident.id)
+                .where(belongs, Resident.id > broadcast.expanded_to)
+                .order_by(Resident.id)
+                .limit(CHUNK_RESIDENTS)
+            )
+        ).scalars()
+    )
+    if not residents:
+        broadcast.expanded = True
+        return 0
+    addresses = await _best_addresses(session, residents)
+    await session.execute(
+        insert(Delivery),
+        [_delivery(broadcast, resident, addresses.get(resident), now) for resident in residents],
+    )
+    broadcast.expanded_to = residents[-1]
+    announce(session, Change(broadcast.station_id, Kind.DELIVERIES, 0))
+    return len(residents)
+
+
+async def _best_addresses(session: AsyncSession, residents: Sequence[int]) -> dict[int, ResidentAddress]:
+    rows = await session.execute(
+        select(ResidentAddress)
+        .where(ResidentAddress.resident_id.in_(residents), ResidentAddress.following)
+        .order_by(ResidentAddress.last_inbound_at.is_not(None), ResidentAddress.last_inbound_at, ResidentAddress.id)
+    )
+    return {address.resident_id: address for address in rows.scalars()}  # the last one wins: the latest used
+
+
+def _delivery(broadcast: Broadcast, resident_id: int, address: ResidentAddress | None, now: datetime) -> dict[str, Any]:
+    return {
+        "station_id": broadcast.station_id,
+        "broadcast_id": broadcast.id,
+        "resident_id": resident_id,
+        "address_id": address.id if address else None,
+        "channel": address.channel if address else "",
+        "route": DeliveryRoute.OUTBOX,
+        "state": DeliveryState.QUEUED if address else DeliveryState.SKIPPED,
+        "reason": None if address else "居民没有可用的联系渠道",
+        "rank": WARNING_RANK,
+        "attempts": 0,
+        "retry_at": now if address else None,
+        "created_at": now,
+        "finished_at": None if address else now,
+    }
+
+
+async def finish_if_ended(session: AsyncSession, broadcast: Broadcast) -> bool:
+    """Done when every recipient's delivery has ended; expired when its time is over before that."""
+    now = clock.now()
+    if broadcast.seal != seal_of(broadcast):
+        await _stop_unsealed(session, broadcast)
+        return True
+    if broadcast.expires_at and broadcast.expires_at <= now:
+        await _skip_rest(session, broadcast, "已过失效时间，不再发送")
+        broadcast.expanded = True
+        _move(broadcast, BroadcastState.EXPIRED)
+    elif broadcast.expanded and not await _unended(session, broadcast):
+        _move(broadcast, BroadcastState.DONE)
+    else:
+        return False
+    broadcast.finished_at = now
+    await record(
+        session, Actor(broadcast.station_id), f"broadcast.{broadcast.state.value}", f"broadcast:{broadcast.id}"
+    )
+    _announce(session, broadcast, broadcast.state.value)
+    return True
+
+
+async def _unended(session: AsyncSession, broadcast: Broadcast) -> bool:
+    query = (
+        select(Delivery.id)
+        .where(
+            Delivery.broadcast_id == broadcast.id,
+            Delivery.state.in_((DeliveryState.QUEUED, DeliveryState.SENDING)),
+        )
+        .limit(1)
+    )
+    return (await session.execute(query)).first() is not None
+
+
+async def progress(session: AsyncSession, broadcast_id: int) -> Progress:
+    """The figures of the result page."""
+    rows = await session.execute(
+        select(Delivery.state, Delivery.reason, func.count())
+        .where(Delivery.broadcast_id == broadcast_id)
+        .group_by(Delivery.state, Delivery.reason)
+        .order_by(case((Delivery.state == DeliveryState.FAILED, 0), else_=1), func.count().desc())
+    )
+    states: dict[DeliveryState, int] = {}
+    reasons: list[tuple[str, int]] = []
+    for state, reason, count in rows:
+        states[state] = states.get(state, 0) + count
+        if reason and state in (DeliveryState.FAILED, DeliveryState.SKIPPED):
+            reasons.append((reason, count))
+    return Progress(states, reasons)

@@ -1,0 +1,206 @@
+"""Conversations: who speaks, and what is said into them."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import joinedload
+
+from bot.message import MessageKind, Reply
+from bot.store.live import Change, Kind, announce
+from bot.store.models import (
+    Author,
+    Conversation,
+    Delivery,
+    DeliveryRoute,
+    DeliveryState,
+    Direction,
+    MessageState,
+    Resident,
+    ResidentAddress,
+    StoredMessage,
+)
+
+CHAT_RANK = 0  # chat overtakes warnings in the outbox
+RESPONSE_LEASE = timedelta(seconds=20)  # the platform delivers again within 15 s; after that the outbox sends
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a resident is met: the key of a conversation."""
+
+    channel: str
+    address: str
+
+
+def load_options() -> Any:
+    """What a decision about a conversation looks at, in one query."""
+    return (
+        joinedload(Conversation.resident).joinedload(Resident.community),
+        joinedload(Conversation.address),
+        joinedload(Conversation.owner),
+    )
+
+
+async def find(session: AsyncSession, station_id: int, where: Address, *, lock: bool = False) -> Conversation | None:
+    """The conversation at an address, ready to decide on; `lock` keeps others from changing its owner."""
+    query = (
+        select(Conversation)
+        .join(Conversation.address)
+        .where(
+            ResidentAddress.station_id == station_id,
+            ResidentAddress.channel == where.channel,
+            ResidentAddress.address == where.address,
+        )
+        .options(*load_options())
+    )
+    if lock:
+        query = query.with_for_update(of=Conversation)
+    return (await session.execute(query)).unique().scalar_one_or_none()
+
+
+async def find_many(session: AsyncSession, station_id: int, places: Sequence[Address]) -> list[Conversation | None]:
+    """The conversations at many addresses, in their order; None where there is none yet."""
+    rows = await session.execute(
+        select(Conversation)
+        .join(Conversation.address)
+        .where(
+            ResidentAddress.station_id == station_id,
+            ResidentAddress.channel.in_({where.channel for where in places}),
+            ResidentAddress.address.in_({where.address for where in places}),
+        )
+        .options(*load_options())
+    )
+    found = {Address(row.channel, row.address.address): row for row in rows.unique().scalars()}
+    return [found.get(where) for where in places]
+
+
+async def ensure(session: AsyncSession, station_id: int, where: Address, *, now: datetime) -> Conversation:
+    """The conversation at an address; the first contact makes resident, address and conversation."""
+    found = await find(session, station_id, where)
+    if found is not None:
+        return found
+    with suppress(IntegrityError):  # another process met him at this moment: then it is his conversation
+        async with session.begin_nested():
+            await _make(session, station_id, where, now)
+    return await _made(session, station_id, where)
+
+
+async def _make(session: AsyncSession, station_id: int, where: Address, now: datetime) -> None:
+    query = select(ResidentAddress).where(
+        ResidentAddress.station_id == station_id,
+        ResidentAddress.channel == where.channel,
+        ResidentAddress.address == where.address,
+    )
+    address = (await session.execute(query)).scalar_one_or_none()  # known, though nothing was ever said there
+    if address is None:
+        resident = Resident(station_id=station_id, created_at=now)
+        session.add(resident)
+        await session.flush()
+        address = ResidentAddress(
+            station_id=station_id, resident_id=resident.id, channel=where.channel, address=where.address, created_at=now
+        )
+        session.add(address)
+        await session.flush()
+    session.add(
+        Conversation(
+            station_id=station_id,
+            address_id=address.id,
+            resident_id=address.resident_id,
+            channel=where.channel,
+            created_at=now,
+        )
+    )
+    await session.flush()
+
+
+async def _made(session: AsyncSession, station_id: int, where: Address) -> Conversation:
+    conversation = await find(session, station_id, where)
+    if conversation is None:
+        raise LookupError("a conversation just written is not there")
+    return conversation
+
+
+def reply_details(reply: Reply) -> dict[str, Any] | None:
+    """The part of a reply that is not its words, as it is kept with the message."""
+    if not reply.choices:
+        return None
+    return {"choices": [[choice.label, choice.send] for choice in reply.choices]}
+
+
+def outgoing(
+    conversation: Conversation,
+    reply: Reply,
+    *,
+    author: Author,
+    now: datetime,
+    officer_id: int | None = None,
+    in_reply_to: int | None = None,
+) -> StoredMessage:
+    """The row of something said to the resident."""
+    return StoredMessage(
+        station_id=conversation.station_id,
+        conversation_id=conversation.id,
+        direction=Direction.OUT,
+        author=author,
+        officer_id=officer_id,
+        channel=conversation.channel,
+        address=conversation.address.address,
+        kind=MessageKind.IMAGE if reply.picture else MessageKind.TEXT,
+        body=reply.text,
+        media_id=reply.picture,
+        details=reply_details(reply),
+        in_reply_to=in_reply_to,
+        sent_at=now,
+        created_at=now,
+        state=MessageState.HANDLED,
+    )
+
+
+def delivery_of(message: StoredMessage, conversation: Conversation, route: DeliveryRoute, now: datetime) -> Delivery:
+    """The promise that a message reaches its resident; `message` must have its number."""
+    in_response = route is DeliveryRoute.RESPONSE
+    return Delivery(
+        station_id=conversation.station_id,
+        message_id=message.id,
+        resident_id=conversation.resident_id,
+        address_id=conversation.address_id,
+        channel=conversation.channel,
+        route=route,
+        state=DeliveryState.SENDING if in_response else DeliveryState.QUEUED,
+        rank=CHAT_RANK,
+        retry_at=now + RESPONSE_LEASE if in_response else now,
+        created_at=now,
+    )
+
+
+async def say(
+    session: AsyncSession,
+    conversation: Conversation,
+    reply: Reply,
+    *,
+    author: Author,
+    now: datetime,
+    officer_id: int | None = None,
+    in_reply_to: int | None = None,
+    route: DeliveryRoute = DeliveryRoute.OUTBOX,
+) -> StoredMessage:
+    """Put a message to the resident into the log and promise its delivery."""
+    message = outgoing(conversation, reply, author=author, now=now, officer_id=officer_id, in_reply_to=in_reply_to)
+    session.add(message)
+    await session.flush()
+    session.add(delivery_of(message, conversation, route, now))
+    conversation.last_message_at = now
+    announce(session, Change(conversation.station_id, Kind.CONVERSATION, conversation.id, "said"))
+    if route is DeliveryRoute.OUTBOX:
+        announce(session, Change(conversation.station_id, Kind.DELIVERIES, 0))
+    return message
+
+
+def set_dialogue(conversation: Conversation, state: Mapping[str, Any] | None) -> None:
+    conversation.dialogue = dict(state) if state else None

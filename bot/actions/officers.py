@@ -1,0 +1,151 @@
+"""Officers: who may log in with which password and role, and when they are on duty."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot import clock
+from bot.actions.audit import Actor, record
+from bot.actions.errors import ActionError, Conflict
+from bot.store.models import CommunityOfficer, ConsoleSession, Officer, Role
+
+_USERNAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,39}")
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_SHIFT = re.compile(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)")
+
+
+async def add_officer(
+    session: AsyncSession,
+    station_id: int,
+    *,
+    username: str,
+    name: str,
+    role: Role,
+    password_hash: str,
+    badge: str = "",
+    phone: str = "",
+    duty: Mapping[str, Sequence[str]] | None = None,
+    actor: Actor,
+) -> Officer:
+    """A new person of the station. `password_hash` is what bot.security.passwords made of a checked password."""
+    if not _USERNAME.fullmatch(username):
+        raise ActionError("用户名请用 2 到 40 位小写字母、数字、点、横线或下划线。")
+    _check_details(name, badge, phone)
+    taken = select(Officer.id).where(Officer.station_id == station_id, Officer.username == username)
+    if (await session.execute(taken)).first() is not None:
+        raise Conflict(f"用户名 {username} 已有人使用，请换一个。")
+    officer = Officer(
+        station_id=station_id,
+        username=username,
+        name=name.strip(),
+        role=role,
+        password_hash=password_hash,
+        badge=badge.strip(),
+        phone=phone.strip(),
+        duty=_checked_duty(duty or {}),
+        created_at=clock.now(),
+    )
+    session.add(officer)
+    await session.flush()
+    await record(session, actor, "officer.added", f"officer:{officer.id}", details={"role": role.value})
+    return officer
+
+
+async def set_password(
+    session: AsyncSession, officer: Officer, password_hash: str, *, keep: str | None = None, actor: Actor
+) -> None:
+    """A new password ends every log-in of the officer but the one with id `keep`."""
+    officer.password_hash = password_hash
+    await _end_sessions(session, officer, keep)
+    await record(session, actor, "officer.password", f"officer:{officer.id}")
+
+
+async def set_second_factor(
+    session: AsyncSession, officer: Officer, secret: str | None, *, keep: str | None = None, actor: Actor
+) -> None:
+    """Switch the authenticator on with its secret, or off with None; other log-ins end."""
+    officer.totp_secret = secret
+    await _end_sessions(session, officer, keep)
+    action = "officer.second_factor_on" if secret else "officer.second_factor_off"
+    await record(session, actor, action, f"officer:{officer.id}")
+
+
+async def set_active(session: AsyncSession, officer: Officer, active: bool, *, actor: Actor) -> None:
+    """Who leaves the station can no longer log in; what he did stays in the log."""
+    if officer.active == active:
+        return
+    if not active and officer.id == actor.officer_id:
+        raise ActionError("不能停用自己的账号，请由另一位管理员操作。")
+    officer.active = active
+    if not active:
+        await _end_sessions(session, officer, None)
+    await record(session, actor, "officer.enabled" if active else "officer.disabled", f"officer:{officer.id}")
+
+
+async def set_details(
+    session: AsyncSession, officer: Officer, *, name: str, badge: str, phone: str, actor: Actor
+) -> None:
+    """What residents read on the officer's card."""
+    _check_details(name, badge, phone)
+    wanted = {"name": name.strip(), "badge": badge.strip(), "phone": phone.strip()}
+    changed = [field for field, value in wanted.items() if getattr(officer, field) != value]
+    for field in changed:
+        setattr(officer, field, wanted[field])
+    if changed:
+        await record(session, actor, "officer.details", f"officer:{officer.id}", details={"fields": changed})
+
+
+def _check_details(name: str, badge: str, phone: str) -> None:
+    if not name.strip() or len(name.strip()) > 40:
+        raise ActionError("请填写姓名（不超过 40 个字）。")
+    if len(badge) > 20 or len(phone) > 20:
+        raise ActionError("警号和电话请不要超过 20 位。")
+
+
+async def set_role(session: AsyncSession, officer: Officer, role: Role, *, actor: Actor) -> None:
+    if officer.role is role:
+        return
+    if officer.id == actor.officer_id:
+        raise ActionError("不能更改自己的岗位，请由另一位管理员操作。")
+    officer.role = role
+    await record(session, actor, "officer.role", f"officer:{officer.id}", details={"role": role.value})
+
+
+async def set_duty(session: AsyncSession, officer: Officer, duty: Mapping[str, Sequence[str]], *, actor: Actor) -> None:
+    """The officer's week: {"mon": ["08:30-12:00", "14:00-17:30"], …} in the station's time."""
+    officer.duty = _checked_duty(duty)
+    await record(session, actor, "officer.duty", f"officer:{officer.id}", details={"duty": officer.duty})
+
+
+def _checked_duty(duty: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    week: dict[str, Any] = {}
+    for day, shifts in duty.items():
+        if day not in _DAYS:
+            raise ActionError(f"“{day}”不是星期几。")
+        for shift in shifts:
+            start, _, end = shift.partition("-")
+            if not _SHIFT.fullmatch(shift) or start >= end:
+                raise ActionError(f"值班时间“{shift}”不对，请按 08:30-17:30 的格式填写；跨夜请分成两段。")
+        if shifts:
+            week[day] = sorted(shifts)
+    return week
+
+
+async def set_communities(
+    session: AsyncSession, officer: Officer, community_ids: Sequence[int], *, actor: Actor
+) -> None:
+    """The communities this officer answers for, in place of those before."""
+    await session.execute(delete(CommunityOfficer).where(CommunityOfficer.officer_id == officer.id))
+    for community_id in sorted(set(community_ids)):
+        session.add(CommunityOfficer(community_id=community_id, officer_id=officer.id, station_id=officer.station_id))
+    await record(
+        session, actor, "officer.communities", f"officer:{officer.id}", details={"communities": sorted(community_ids)}
+    )
+
+
+async def _end_sessions(session: AsyncSession, officer: Officer, keep: str | None) -> None:
+    others = delete(ConsoleSession).where(ConsoleSession.officer_id == officer.id)
+    await session.execute(others.where(ConsoleSession.id != keep) if keep else others)

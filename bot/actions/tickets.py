@@ -1,0 +1,421 @@
+"""Tickets: opening, taking, answering, passing on and closing one matter; the queue and an honest estimate of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import joinedload
+
+from bot import clock
+from bot.actions import conversations, deliveries
+from bot.actions.audit import Actor, lock_chain, record
+from bot.actions.errors import ActionError, Conflict, NotAllowed
+from bot.message import Reply
+from bot.store.live import Change, Kind, announce
+from bot.store.models import (
+    PRIORITY_ORDER,
+    TICKET_ARROWS,
+    Author,
+    Conversation,
+    Delivery,
+    DeliveryState,
+    Note,
+    Officer,
+    Outcome,
+    Priority,
+    Resident,
+    Role,
+    StoredMessage,
+    Ticket,
+    TicketState,
+)
+
+ANSWERING_ROLES = (Role.OFFICER, Role.AUXILIARY, Role.CHIEF)
+_SUBJECT_CHARACTERS = 60
+_ESTIMATE_TICKETS = 50  # how many recent answers the estimate is made from
+_ESTIMATE_DAYS = 14
+
+
+def rank(priority: Priority) -> int:
+    return PRIORITY_ORDER.index(priority)
+
+
+def _move(ticket: Ticket, state: TicketState) -> None:
+    if state not in TICKET_ARROWS[ticket.state]:
+        raise Conflict(f"工单 {ticket.number} 的状态已经变了，请刷新后再试。")
+    ticket.state = state
+
+
+def _announce(session: AsyncSession, ticket: Ticket, what: str) -> None:
+    announce(session, Change(ticket.station_id, Kind.TICKET, ticket.id, what))
+
+
+async def unclosed(session: AsyncSession, conversation_id: int) -> Ticket | None:
+    """The ticket of a conversation that is not closed yet; there is at most one."""
+    query = (
+        select(Ticket)
+        .where(Ticket.conversation_id == conversation_id, Ticket.state != TicketState.CLOSED)
+        .order_by(Ticket.id)
+        .limit(1)
+    )
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def open_ticket(
+    session: AsyncSession,
+    conversation: Conversation,
+    *,
+    priority: Priority,
+    topic: str | None,
+    subject: str,
+    message_id: int | None,
+    now: datetime,
+    timezone: str,
+) -> Ticket:
+    """Put a matter into the officers' queue, or raise the one that is there already (never lower it)."""
+    ticket = await unclosed(session, conversation.id)
+    actor = Actor(conversation.station_id)
+    if ticket is not None:
+        if rank(priority) < ticket.priority_rank:
+            ticket.priority, ticket.priority_rank = priority, rank(priority)
+            ticket.topic = topic or ticket.topic
+            ticket.subject = subject[:_SUBJECT_CHARACTERS] or ticket.subject
+            await record(session, actor, "ticket.raised", f"ticket:{ticket.id}", details={"priority": priority.value})
+            _announce(session, ticket, priority.value)
+        else:
+            _announce(session, ticket, "message")
+        return ticket
+    ticket = Ticket(
+        station_id=conversation.station_id,
+        number=await _next_number(session, conversation.station_id, now, timezone),
+        conversation_id=conversation.id,
+        resident_id=conversation.resident_id,
+        community_id=conversation.resident.community_id,
+        priority=priority,
+        priority_rank=rank(priority),
+        state=TicketState.OPEN,
+        topic=topic,
+        subject=subject[:_SUBJECT_CHARACTERS],
+        first_message_id=message_id,
+        opened_at=now,
+    )
+    session.add(ticket)
+    await session.flush()
+    await record(
+        session,
+        actor,
+        "ticket.opened",
+        f"ticket:{ticket.id}",
+        details={"number": ticket.number, "priority": priority.value, "topic": topic},
+    )
+    _announce(session, ticket, "urgent" if priority is Priority.URGENT else "opened")
+    return ticket
+
+
+async def _next_number(session: AsyncSession, station_id: int, now: datetime, timezone: str) -> str:
+    """Day and running number, e.g. 20261122-0007; the lock on the audit chain keeps two openings apart."""
+    day = f"{now.astimezone(ZoneInfo(timezone)):%Y%m%d}"
+    await lock_chain(session, station_id)
+    last = (
+        await session.execute(
+            select(func.max(Ticket.number)).where(Ticket.station_id == station_id, Ticket.number.startswith(day))
+        )
+    ).scalar_one()
+    return f"{day}-{int(last.split('-')[1]) + 1 if last else 1:04d}"
+
+
+async def heard(session: AsyncSession, conversation: Conversation) -> None:
+    """The resident wrote while an officer holds the conversation; a ticket that waited for him moves again."""
+    ticket = await unclosed(session, conversation.id)
+    if ticket is None:
+        return
+    if ticket.state is TicketState.WAITING:
+        _move(ticket, TicketState.ASSIGNED)
+    _announce(session, ticket, "message")
+
+
+# --- what an officer does -------------------------------------------------------------------------------------------
+
+
+async def take(session: AsyncSession, ticket: Ticket, officer: Officer, *, actor: Actor) -> None:
+    """The officer owns ticket and conversation from now on; the bot falls silent. Taking twice is taking once."""
+    if officer.role not in ANSWERING_ROLES:
+        raise NotAllowed("您的岗位不能接待居民。")
+    if ticket.state is TicketState.ASSIGNED and ticket.assignee_id == officer.id:
+        return
+    if ticket.state is TicketState.ASSIGNED:
+        raise Conflict("这条求助已由同事接手，如需接管请先请对方转交。")
+    now = clock.now()
+    _move(ticket, TicketState.ASSIGNED)
+    ticket.assignee_id, ticket.assigned_at = officer.id, now
+    await _set_owner(session, ticket, officer.id)
+    await record(session, actor, "ticket.taken", f"ticket:{ticket.id}")
+    _announce(session, ticket, "taken")
+
+
+async def _set_owner(session: AsyncSession, ticket: Ticket, officer_id: int | None) -> Conversation:
+    """Who speaks in the ticket's conversation; locked, because the bot checks it when it sends."""
+    conversation = (
+        await session.execute(
+            select(Conversation)
+            .where(Conversation.id == ticket.conversation_id)
+            .options(joinedload(Conversation.address))
+            .with_for_update(of=Conversation)
+            .execution_options(populate_existing=True)
+        )
+    ).scalar_one()
+    conversation.owner_id = officer_id
+    conversation.dialogue = None
+    announce(session, Change(conversation.station_id, Kind.CONVERSATION, conversation.id, "owner"))
+    return conversation
+
+
+def check_owner(ticket: Ticket, officer: Officer) -> None:
+    """Only the officer who took it may speak, wait or close."""
+    if ticket.state is TicketState.CLOSED:
+        raise Conflict("这条求助已经办结。")
+    if ticket.assignee_id != officer.id:
+        raise NotAllowed("请先接手这条求助，再进行操作。")
+
+
+async def reply(session: AsyncSession, ticket: Ticket, officer: Officer, said: Reply, *, actor: Actor) -> StoredMessage:
+    """The officer says something to the resident; it leaves by the outbox."""
+    check_owner(ticket, officer)
+    if not said.text.strip() and said.picture is None:
+        raise ActionError("请先写下要回复的内容。")
+    now = clock.now()
+    if ticket.state is TicketState.WAITING:
+        _move(ticket, TicketState.ASSIGNED)
+    conversation = await _set_owner(session, ticket, officer.id)
+    message = await conversations.say(
+        session, conversation, said, author=Author.OFFICER, now=now, officer_id=officer.id
+    )
+    ticket.answered_at = ticket.answered_at or now
+    await record(session, actor, "ticket.replied", f"ticket:{ticket.id}", details={"message": message.id})
+    _announce(session, ticket, "replied")
+    return message
+
+
+async def resend(session: AsyncSession, ticket: Ticket, officer: Officer, message_id: int, *, actor: Actor) -> None:
+    """Send a reply of this ticket again that failed for good; once for each failure."""
+    check_owner(ticket, officer)
+    query = (
+        select(Delivery)
+        .join(StoredMessage, StoredMessage.id == Delivery.message_id)
+        .where(Delivery.message_id == message_id, StoredMessage.conversation_id == ticket.conversation_id)
+        .order_by(Delivery.id.desc())
+        .limit(1)
+        .with_for_update(of=Delivery)
+    )
+    newest = (await session.execute(query)).scalar_one_or_none()
+    if newest is None or newest.state is not DeliveryState.FAILED:
+        raise Conflict("这条消息现在不需要重发，请刷新后查看。")
+    await deliveries.resend(session, newest)
+    await record(session, actor, "ticket.resent", f"ticket:{ticket.id}", details={"message": message_id})
+    _announce(session, ticket, "replied")
+
+
+async def set_topic(session: AsyncSession, ticket: Ticket, officer: Officer, topic: str, *, actor: Actor) -> None:
+    """What the matter is really about; the bot learns it for the question that opened the ticket."""
+    if officer.role not in ANSWERING_ROLES:
+        raise NotAllowed("您的岗位不能修改工单。")
+    if topic == ticket.topic:
+        return
+    before, ticket.topic = ticket.topic, topic
+    if ticket.first_message_id is not None:
+        question = await session.get(StoredMessage, ticket.first_message_id)
+        if question is not None:
+            question.right_topic = None if topic == question.topic else topic
+    await record(session, actor, "ticket.topic", f"ticket:{ticket.id}", details={"from": before, "to": topic})
+    _announce(session, ticket, "topic")
+
+
+async def note(session: AsyncSession, ticket: Ticket, officer: Officer, body: str, *, actor: Actor) -> Note:
+    """An internal note; anybody who may see the ticket may leave one."""
+    if not body.strip():
+        raise ActionError("请先写下备注内容。")
+    row = Note(
+        station_id=ticket.station_id,
+        ticket_id=ticket.id,
+        officer_id=officer.id,
+        body=body.strip(),
+        created_at=clock.now(),
+    )
+    session.add(row)
+    await session.flush()
+    await record(session, actor, "ticket.noted", f"ticket:{ticket.id}", details={"note": row.id})
+    _announce(session, ticket, "noted")
+    return row
+
+
+async def hand_over(session: AsyncSession, ticket: Ticket, officer: Officer, to: Officer, *, actor: Actor) -> None:
+    """A colleague owns ticket and conversation from now on."""
+    check_owner(ticket, officer)
+    if to.role not in ANSWERING_ROLES or not to.active:
+        raise ActionError(f"{to.name}不能接待居民，请选择其他同事。")
+    ticket.assignee_id, ticket.assigned_at = to.id, clock.now()
+    if ticket.state is TicketState.WAITING:
+        _move(ticket, TicketState.ASSIGNED)
+    await _set_owner(session, ticket, to.id)
+    await record(session, actor, "ticket.handed_over", f"ticket:{ticket.id}", details={"to": to.id})
+    _announce(session, ticket, "handed")
+
+
+async def release(session: AsyncSession, ticket: Ticket, officer: Officer, *, actor: Actor) -> None:
+    """Back into the queue, unanswered; the bot may speak again."""
+    check_owner(ticket, officer)
+    _move(ticket, TicketState.OPEN)
+    ticket.assignee_id = ticket.assigned_at = None
+    await _set_owner(session, ticket, None)
+    await record(session, actor, "ticket.released", f"ticket:{ticket.id}")
+    _announce(session, ticket, "opened")
+
+
+async def wait(session: AsyncSession, ticket: Ticket, officer: Officer, *, actor: Actor) -> None:
+    """The officer waits for the resident or a department; the conversation stays his."""
+    check_owner(ticket, officer)
+    _move(ticket, TicketState.WAITING)
+    await record(session, actor, "ticket.waiting", f"ticket:{ticket.id}")
+    _announce(session, ticket, "waiting")
+
+
+async def close(
+    session: AsyncSession,
+    ticket: Ticket,
+    officer: Officer,
+    outcome: Outcome,
+    *,
+    money_saved_yuan: int | None = None,
+    farewell: str = "",
+    actor: Actor,
+) -> None:
+    """The matter is done; the bot speaks again. `farewell` is the last word to the resident."""
+    check_owner(ticket, officer)
+    if money_saved_yuan is not None and not 0 <= money_saved_yuan <= 1_000_000_000:
+        raise ActionError("挽回金额请填 0 到 10 亿之间的整数（元）。")
+    now = clock.now()
+    _move(ticket, TicketState.CLOSED)
+    ticket.outcome, ticket.closed_at, ticket.money_saved_yuan = outcome, now, money_saved_yuan
+    conversation = await _set_owner(session, ticket, None)
+    if farewell.strip():
+        await conversations.say(
+            session, conversation, Reply(farewell.strip()), author=Author.OFFICER, now=now, officer_id=officer.id
+        )
+    await record(
+        session,
+        actor,
+        "ticket.closed",
+        f"ticket:{ticket.id}",
+        details={"outcome": outcome.value, "money_saved_yuan": money_saved_yuan},
+    )
+    _announce(session, ticket, "closed")
+
+
+# --- the queue ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a waiting resident is told: his place (1 is next), minutes if there is a basis for them, who is on duty."""
+
+    place: int
+    minutes: int | None
+    on_duty: bool
+    next_duty: datetime | None
+
+
+async def waiting(
+    session: AsyncSession, ticket: Ticket, officers: Sequence[Officer], *, now: datetime, timezone: str
+) -> Wait:
+    """The place of an open ticket and an estimate from how long the last answers really took; None without a basis."""
+    before = (
+        await session.execute(
+            select(func.count())
+            .select_from(Ticket)
+            .where(
+                Ticket.station_id == ticket.station_id,
+                Ticket.state == TicketState.OPEN,
+                (Ticket.priority_rank < ticket.priority_rank)
+                | ((Ticket.priority_rank == ticket.priority_rank) & (Ticket.id < ticket.id)),
+            )
+        )
+    ).scalar_one()
+    zone = ZoneInfo(timezone)
+    on_duty = any(is_on_duty(officer, now, zone) for officer in officers)
+    upcoming = [moment for officer in officers if (moment := next_duty(officer, now, zone))]
+    return Wait(
+        place=before + 1,
+        minutes=await _usual_minutes(session, ticket.station_id, now) if on_duty else None,
+        on_duty=on_duty,
+        next_duty=min(upcoming, default=None),
+    )
+
+
+async def _usual_minutes(session: AsyncSession, station_id: int, now: datetime) -> int | None:
+    """How long three of four residents waited at most for an officer lately; None with fewer than 5 answers."""
+    rows = await session.execute(
+        select(Ticket.opened_at, Ticket.answered_at)
+        .where(
+            Ticket.station_id == station_id,
+            Ticket.answered_at.is_not(None),
+            Ticket.opened_at > now - timedelta(days=_ESTIMATE_DAYS),
+        )
+        .order_by(Ticket.id.desc())
+        .limit(_ESTIMATE_TICKETS)
+    )
+    minutes = sorted((answered - opened).total_seconds() / 60 for opened, answered in rows if answered is not None)
+    if len(minutes) < 5:
+        return None
+    return max(1, round(minutes[int(len(minutes) * 0.75)]))
+
+
+async def answering_officers(session: AsyncSession, station_id: int) -> list[Officer]:
+    """Everybody who may take a ticket."""
+    query = (
+        select(Officer)
+        .where(Officer.station_id == station_id, Officer.active, Officer.role.in_(ANSWERING_ROLES))
+        .order_by(Officer.id)
+    )
+    return list((await session.execute(query)).scalars())
+
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def is_on_duty(officer: Officer, now: datetime, zone: ZoneInfo) -> bool:
+    local = now.astimezone(zone)
+    return any(start <= f"{local:%H:%M}" < end for start, end in _shifts(officer, local))
+
+
+def next_duty(officer: Officer, now: datetime, zone: ZoneInfo) -> datetime | None:
+    """When the officer's next shift begins, within a week."""
+    for days in range(8):
+        local = now.astimezone(zone) + timedelta(days=days)
+        for start, _end in _shifts(officer, local):
+            hour, minute = (int(part) for part in start.split(":"))
+            begins = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
+            if begins > now:
+                return begins
+    return None
+
+
+def _shifts(officer: Officer, day: datetime) -> list[tuple[str, str]]:
+    spans: list[str] = officer.duty.get(_DAYS[day.weekday()], [])
+    return sorted((start, end) for start, _, end in (span.partition("-") for span in spans))
+
+
+async def delivery_states(
+    session: AsyncSession, message_ids: Sequence[int]
+) -> dict[int, tuple[DeliveryState, str | None]]:
+    """How far each message got, and why not further: shown beside an officer's replies."""
+    rows = await session.execute(
+        select(Delivery.message_id, Delivery.state, Delivery.reason).where(Delivery.message_id.in_(message_ids))
+    )
+    return {message_id: (state, reason) for message_id, state, reason in rows if message_id is not None}
+
+
+async def resident_of(session: AsyncSession, ticket: Ticket) -> Resident:
+    return (await session.execute(select(Resident).where(Resident.id == ticket.resident_id))).scalar_one()

@@ -1,0 +1,213 @@
+"""Turns: a message, the bot's answer to it and the promise to deliver it, written together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.actions import conversations, deliveries
+from bot.message import Reply
+from bot.router import KEEP, Answer, Turn
+from bot.store.live import Change, Kind, announce
+from bot.store.models import (
+    Author,
+    Base,
+    Conversation,
+    Delivery,
+    DeliveryRoute,
+    DeliveryState,
+    MessageState,
+    ResidentAddress,
+    StoredMessage,
+)
+
+RETRY_AFTER = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
+_KEPT_CANDIDATES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What the router decided on one stored message; `in_response`: the resident's request still waits for it."""
+
+    stored_id: int
+    conversation: Conversation  # as it was when deciding
+    answer: Answer
+    in_response: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A turn in the database. `delivery_id` if its reply belongs in the response; `stale`: not written, decide anew."""
+
+    delivery_id: int | None = None
+    stale: bool = False
+
+
+def understood(answer: Answer) -> dict[str, Any]:
+    """How a message was understood, as columns beside it."""
+    match = answer.match
+    return {
+        "state": MessageState.HANDLED,
+        "retry_at": None,
+        "decision": answer.decision,
+        "topic": answer.topic,
+        "candidates": [[c.topic, round(c.score, 3)] for c in match.candidates[:_KEPT_CANDIDATES]] if match else None,
+        "words": list(match.words) if match else None,
+    }
+
+
+async def write(session: AsyncSession, decided: Sequence[Decided], *, now: datetime) -> list[Written]:
+    """Write turns that only say something, all in a few statements; the owners are checked again under lock.
+
+    A message another process has dealt with meanwhile is left alone. Turns of one call must belong to different
+    conversations.
+    """
+    owners = await _lock_owners(session, [turn.conversation.id for turn in decided])
+    due = await _still_due(session, [turn.stored_id for turn in decided])
+    stale = {turn.stored_id for turn in decided if owners.get(turn.conversation.id, -1) != turn.conversation.owner_id}
+    good = [turn for turn in decided if turn.stored_id in due - stale]
+    if not good:
+        return [Written(stale=turn.stored_id in due & stale) for turn in decided]
+    await session.execute(
+        update(StoredMessage),
+        [{"id": turn.stored_id, "conversation_id": turn.conversation.id, **understood(turn.answer)} for turn in good],
+    )
+    await _touch(session, good, now)
+    delivery_ids = await _say(session, [turn for turn in good if turn.answer.reply and turn.answer.reply.text], now)
+    for turn in good:
+        announce(session, Change(turn.conversation.station_id, Kind.CONVERSATION, turn.conversation.id, "heard"))
+    return [
+        Written(delivery_id=delivery_ids.get(turn.stored_id), stale=turn.stored_id in due & stale) for turn in decided
+    ]
+
+
+async def _lock_owners(session: AsyncSession, conversation_ids: Sequence[int]) -> dict[int, int | None]:
+    rows = await session.execute(
+        select(Conversation.id, Conversation.owner_id)
+        .where(Conversation.id.in_(conversation_ids))
+        .order_by(Conversation.id)  # one order for everybody, so that two batches never wait for each other
+        .with_for_update()
+    )
+    return dict(rows.all())
+
+
+async def _still_due(session: AsyncSession, stored_ids: Sequence[int]) -> set[int]:
+    """Those of the messages nobody has dealt with; read after the lock, so that what another process did is seen."""
+    rows = await session.execute(
+        select(StoredMessage.id).where(StoredMessage.id.in_(stored_ids), StoredMessage.state == MessageState.RECEIVED)
+    )
+    return set(rows.scalars())
+
+
+async def _touch(session: AsyncSession, turns: Sequence[Decided], now: datetime) -> None:
+    """What the conversation remembers of the turn."""
+    conversation = Base.metadata.tables["conversations"]
+    await session.execute(
+        update(conversation)
+        .where(conversation.c.id == bindparam("of"))
+        .values(
+            last_message_at=now,
+            last_topic=bindparam("topic", type_=conversation.c.last_topic.type),
+            dialogue=bindparam("state", type_=conversation.c.dialogue.type),
+        ),
+        [
+            {
+                "of": turn.conversation.id,
+                "topic": turn.answer.topic or turn.conversation.last_topic,
+                "state": turn.conversation.dialogue if turn.answer.dialogue is KEEP else turn.answer.dialogue,
+            }
+            for turn in turns
+        ],
+    )
+    addresses = [turn.conversation.address_id for turn in turns]
+    await session.execute(
+        update(ResidentAddress)
+        .where(ResidentAddress.id.in_(addresses))
+        .values(last_inbound_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    await deliveries.release_held(session, addresses, now=now)
+
+
+async def _say(session: AsyncSession, turns: Sequence[Decided], now: datetime) -> dict[int, int]:
+    """Log the replies and promise their delivery; returns delivery ids by message answered, if for the response."""
+    if not turns:
+        return {}
+    said = [
+        conversations.outgoing(
+            turn.conversation, turn.answer.reply or Reply(""), author=Author.BOT, now=now, in_reply_to=turn.stored_id
+        )
+        for turn in turns
+    ]
+    session.add_all(said)
+    await session.flush()
+    promises = [
+        conversations.delivery_of(
+            message,
+            turn.conversation,
+            DeliveryRoute.RESPONSE if turn.in_response else DeliveryRoute.OUTBOX,
+            now,
+        )
+        for message, turn in zip(said, turns, strict=True)
+    ]
+    session.add_all(promises)
+    await session.flush()
+    if any(not turn.in_response for turn in turns):
+        announce(session, Change(turns[0].conversation.station_id, Kind.DELIVERIES, 0))
+    return {turn.stored_id: promise.id for turn, promise in zip(turns, promises, strict=True) if turn.in_response}
+
+
+async def act(session: AsyncSession, turn: Turn, answer: Answer, *, now: datetime) -> Reply | None:
+    """Do what the answer does, in a transaction of its own, its conversation locked. Returns what is to be said."""
+    turn.stored.conversation_id = turn.conversation.id
+    reply = answer.reply if answer.act is None else await answer.act(turn)
+    if answer.dialogue is not KEEP:
+        conversations.set_dialogue(turn.conversation, answer.dialogue)
+    for name, value in understood(answer).items():
+        setattr(turn.stored, name, value)
+    turn.conversation.last_topic = answer.topic or turn.conversation.last_topic
+    turn.conversation.last_message_at = turn.conversation.address.last_inbound_at = now
+    await deliveries.release_held(session, [turn.conversation.address_id], now=now)
+    announce(session, Change(turn.conversation.station_id, Kind.CONVERSATION, turn.conversation.id, "heard"))
+    return reply if reply is not None and reply.text else None
+
+
+async def answer(session: AsyncSession, turn: Turn, reply: Reply, *, in_response: bool, now: datetime) -> int | None:
+    """Say the reply of a turn; its delivery's number if it belongs in the response."""
+    route = DeliveryRoute.RESPONSE if in_response else DeliveryRoute.OUTBOX
+    said = await conversations.say(
+        session,
+        turn.conversation,
+        reply,
+        author=Author.BOT,
+        now=now,
+        in_reply_to=turn.stored.id,
+        route=route,
+    )
+    if not in_response:
+        return None
+    return (await session.execute(select(Delivery.id).where(Delivery.message_id == said.id))).scalar_one()
+
+
+def postpone(turn: Turn, *, now: datetime) -> bool:
+    """After a failure: try this message again later. False when it has been tried often enough."""
+    turn.stored.conversation_id = turn.conversation.id
+    turn.stored.attempts += 1
+    if turn.stored.attempts > len(RETRY_AFTER):
+        turn.stored.state, turn.stored.retry_at = MessageState.FAILED, None
+        return False
+    turn.stored.retry_at = now + RETRY_AFTER[turn.stored.attempts - 1]
+    return True
+
+
+async def mark_sent(session: AsyncSession, delivery_ids: Sequence[int], *, now: datetime) -> None:
+    """The responses carrying these replies have been written."""
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.id.in_(delivery_ids), Delivery.state == DeliveryState.SENDING)
+        .values(state=DeliveryState.SENT, finished_at=now, retry_at=None)
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,220 @@
+"""Settings: config.yaml with secrets from the environment, checked before anything starts."""
+
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_CHANNEL_NAME = r"^[a-z][a-z0-9_-]{0,30}$"
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; each line names the place and the remedy."""
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _not_empty(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().strip():
+        raise ValueError("is empty; name the environment variable that holds it, as in ${NAME}")
+    return value
+
+
+def _web_address(value: str) -> str:
+    if value and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
+        raise ValueError(f"{value!r} is no web address; write it as https://police.example.org")
+    return value
+
+
+Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+
+
+class StationSettings(_Settings):
+    name: str = Field(min_length=1, max_length=80)
+    timezone: str = "Asia/Shanghai"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{value!r} is no time zone; use a name such as Asia/Shanghai") from error
+        return value
+
+
+class ServerSettings(_Settings):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    public_url: WebAddress = ""
+    trusted_proxies: tuple[str, ...] = ()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _known_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ip_network(network, strict=False)
+            except ValueError as error:
+                raise ValueError(f"{network!r} is no IP address or network such as 10.0.0.0/8") from error
+        return value
+
+
+class DatabaseSettings(_Settings):
+    url: str = "sqlite+aiosqlite:///var/officer.db"
+
+    @field_validator("url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if not value.startswith(("sqlite+aiosqlite:///", "postgresql+asyncpg://")):
+            raise ValueError("the database is sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER:PASSWORD@HOST/NAME")
+        return value
+
+
+class SecuritySettings(_Settings):
+    data_key: Secret  # personal data at rest; python -m bot new-key makes one
+    previous_keys: tuple[Secret, ...] = ()
+    second_factor: bool = False  # every officer needs an authenticator app
+
+
+class RetentionSettings(_Settings):
+    messages_days: int = Field(default=1095, ge=30)  # chat logs: three years
+    web_visitors_days: int = Field(default=180, ge=1)  # a web visitor who never came back
+
+
+class KnowledgeSettings(_Settings):
+    questions: Path | None = None  # labelled questions that every change of the knowledge is measured against
+
+
+class WebChatSettings(_Settings):
+    kind: Literal["webchat"]
+    name: str = Field(pattern=_CHANNEL_NAME)
+
+
+class OfficialAccountSettings(_Settings):
+    kind: Literal["official_account"]
+    name: str = Field(pattern=_CHANNEL_NAME)
+    account_type: Literal["service", "subscription"] = "service"
+    app_id: str = Field(min_length=1)
+    secret: Secret
+    token: SecretStr
+    encoding_aes_key: SecretStr
+    previous_aes_key: SecretStr | None = None  # while the key is being changed on the platform
+    api_base: WebAddress = "https://api.weixin.qq.com"
+    allow_plaintext: bool = False  # only for an emulator or a test account: nothing protects a plaintext body
+    clock_skew_seconds: int = Field(default=300, ge=1)
+
+    @field_validator("token")
+    @classmethod
+    def _token_form(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[A-Za-z0-9]{3,32}", value.get_secret_value()):
+            raise ValueError("the token is 3 to 32 letters and digits, as set on the platform")
+        return value
+
+    @field_validator("encoding_aes_key", "previous_aes_key")
+    @classmethod
+    def _key_form(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9]{43}", value.get_secret_value()):
+            raise ValueError("EncodingAESKey is 43 letters and digits, as shown on the platform")
+        return value
+
+
+ChannelSettings = Annotated[WebChatSettings | OfficialAccountSettings, Field(discriminator="kind")]
+
+
+class Config(_Settings):
+    """All settings; `load_config` reads them."""
+
+    station: StationSettings
+    server: ServerSettings = ServerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    security: SecuritySettings
+    retention: RetentionSettings = RetentionSettings()
+    knowledge: KnowledgeSettings = KnowledgeSettings()
+    channels: tuple[ChannelSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _different_names(self) -> "Config":
+        names = [channel.name for channel in self.channels]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two channels are called {twice[0]!r}; each needs a name of its own")
+        if sum(channel.kind == "webchat" for channel in self.channels) > 1:
+            raise ValueError("there is one web chat at /chat; keep one channel of kind webchat")
+        return self
+
+
+def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+    """The checked settings of a file; ConfigError says in sentences what is wrong and how to mend it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no such file; copy config.yaml of the project and adapt it") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
+    return parse_config(raw, environment, source=str(path))
+
+
+def parse_config(raw: object, environment: Mapping[str, str], *, source: str = "settings") -> Config:
+    """Check settings that are already read; `${NAME}` is taken from `environment`."""
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{source}: the settings must be a mapping with station, security and channels")
+    missing: list[str] = []
+    filled = _fill(raw, environment, "", missing)
+    if missing:
+        raise ConfigError("\n".join(f"{source}: {line}" for line in missing))
+    try:
+        return Config.model_validate(filled)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{source}: {line}" for line in _sentences(error))) from error
+
+
+def _fill(value: Any, environment: Mapping[str, str], place: str, missing: list[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _fill(item, environment, f"{place}.{key}".lstrip("."), missing) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, environment, f"{place}[{n}]", missing) for n, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    missing += [
+        f"{place}: the environment variable {name} is missing or empty; set it before starting"
+        for name in _VARIABLE.findall(value)
+        if not environment.get(name)
+    ]
+    return _VARIABLE.sub(lambda match: environment.get(match[1], ""), value)
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        place = ".".join(str(part) for part in problem["loc"]) or "settings"
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "there is no such setting; check the spelling against config.yaml of the project"
+        elif problem["type"] == "missing":
+            message = "is missing"
+        lines.append(f"{place}: {message}")
+    return lines

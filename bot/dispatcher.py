@@ -1,0 +1,248 @@
+"""Each incoming message once: store it, decide on an answer, write both down, and say sorry when that fails."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import astuple, dataclass, field
+
+from bot import clock
+from bot.actions import conversations, messages, turns
+from bot.actions.conversations import Address
+from bot.actions.messages import Stored
+from bot.actions.turns import Decided, Written
+from bot.batcher import Batcher
+from bot.message import Message, Reply
+from bot.router import Answer, Context, Turn
+from bot.runtime import Runtime
+from bot.store.engine import is_about_the_row
+from bot.store.models import Conversation, MessageState, StoredMessage
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 0.5  # an answer being written when the time is up is worth waiting for
+CONFIRM_PAUSE_SECONDS = 0.1  # confirmations of one moment are written together
+APOLOGY = Reply("抱歉，系统刚才出了点小问题。您的消息已经收到，我们会尽快回复您。情况紧急请直接拨打110。")
+
+RouteFunction = Callable[[Context], Awaitable[Answer]]
+GiveUp = Callable[[Turn], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Slot:
+    """Whether the resident's own request still waits for the answer."""
+
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An answer that can go out in the response; `confirm` once it has."""
+
+    reply: Reply
+    delivery_id: int
+    confirmed: Callable[[int], None] = field(repr=False, compare=False)
+
+    def confirm(self) -> None:
+        self.confirmed(self.delivery_id)
+
+
+class OwnerChanged(Exception):
+    """An officer took or left the conversation while the bot was deciding: decide again."""
+
+
+class Dispatcher:
+    """Feeds messages through the routers. One per process; nothing in it is needed after a restart."""
+
+    def __init__(self, runtime: Runtime, route: RouteFunction, give_up: GiveUp) -> None:
+        self._runtime, self._route, self._give_up = runtime, route, give_up
+        writing = asyncio.Lock()  # one batch at a time goes to the database, the others grow meanwhile
+        self._intake: Batcher[Message, Stored] = Batcher(self._store, is_of_one=is_about_the_row, turnstile=writing)
+        self._load: Batcher[Address, Conversation | None] = Batcher(self._find, is_of_one=is_about_the_row)
+        self._meet: Batcher[Address, Conversation] = Batcher(self._make, turnstile=writing)
+        self._finish: Batcher[Decided, Written] = Batcher(self._write, is_of_one=is_about_the_row, turnstile=writing)
+        self._confirm: Batcher[int, None] = Batcher(self._mark_sent, most=500)
+        self._turns: dict[int, asyncio.Task[Ready | None]] = {}  # by message, so that a repetition joins the first
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._one_at_a_time = _Locks()
+
+    async def feed(self, message: Message, *, wait_seconds: float) -> Ready | None:
+        """See bot.channels.base.Feed."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_seconds
+        stored = await self._intake(message)
+        turn = self._turns.get(stored.id)
+        if turn is None and not stored.fresh:
+            return await self._said_before(stored)
+        slot = Slot(open=wait_seconds > 0)
+        turn = turn or self._begin(stored.id, message, slot)
+        await asyncio.wait({turn}, timeout=max(0.0, deadline - loop.time()))
+        if not turn.done():
+            slot.open = False
+            await asyncio.wait({turn}, timeout=GRACE_SECONDS if wait_seconds else 0)
+        return turn.result() if turn.done() else None
+
+    async def resume(self, message_id: int) -> None:
+        """Handle a message that was stored but never finished; its answer goes by the outbox."""
+        async with self._runtime.store.read() as session:
+            row = await session.get(StoredMessage, message_id)
+        if row is not None and row.state is MessageState.RECEIVED and message_id not in self._turns:
+            await self._begin(row.id, messages.message_of(row), Slot(open=False))
+
+    async def close(self) -> None:
+        """Let the turns under way end and the last confirmations be written."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    # --- one turn ---------------------------------------------------------------------------------------------------
+
+    def _begin(self, stored_id: int, message: Message, slot: Slot) -> "asyncio.Task[Ready | None]":
+        turn = asyncio.create_task(self._turn(stored_id, message, slot))
+        self._turns[stored_id] = turn
+        turn.add_done_callback(lambda _: self._turns.pop(stored_id, None))
+        self._tasks.add(turn)
+        turn.add_done_callback(self._tasks.discard)
+        return turn
+
+    async def _turn(self, stored_id: int, message: Message, slot: Slot) -> Ready | None:
+        where = Address(message.channel, message.sender)
+        async with self._one_at_a_time(where):
+            try:
+                while True:
+                    try:
+                        return await self._decide(stored_id, message, where, slot)
+                    except OwnerChanged:
+                        log.info("owner changed while deciding", extra={"message_id": stored_id})
+            except Exception:
+                log.exception("handling failed", extra={"message_id": stored_id})
+                return await self._apologise(stored_id, message, where, slot)
+
+    async def _decide(self, stored_id: int, message: Message, where: Address, slot: Slot) -> Ready | None:
+        if message.is_about_account:
+            async with self._runtime.store.write() as session:
+                await messages.mark_handled(session, stored_id)
+            return None
+        conversation = await self._load(where)
+        if conversation is None:
+            conversation = await self._meet(where)
+        context = self._context(message, conversation)
+        answer = await self._route(context)
+        if answer.act is not None:
+            return await self._act(stored_id, context, answer, where, slot)
+        written = await self._finish(Decided(stored_id, conversation, answer, slot.open))
+        if written.stale:
+            raise OwnerChanged
+        if written.delivery_id is None or answer.reply is None:
+            return None
+        return Ready(answer.reply, written.delivery_id, self._confirmed)
+
+    def _context(self, message: Message, conversation: Conversation) -> Context:
+        runtime = self._runtime
+        return Context(
+            message=message,
+            conversation=conversation,
+            station=runtime.station,
+            knowledge=runtime.knowledge,
+            now=clock.now(),
+            read=runtime.store.read,
+        )
+
+    async def _act(self, stored_id: int, context: Context, answer: Answer, where: Address, slot: Slot) -> Ready | None:
+        """An answer that does something: deed, reply and decision in one transaction of their own."""
+        async with self._runtime.store.write() as session:
+            conversation = await conversations.find(session, self._runtime.station.id, where, lock=True)
+            stored = await session.get_one(StoredMessage, stored_id)
+            if conversation is None or stored.state is not MessageState.RECEIVED:
+                return None
+            if conversation.owner_id != context.conversation.owner_id:
+                raise OwnerChanged
+            turn, now = Turn(session, conversation, stored, context), clock.now()
+            reply = await turns.act(session, turn, answer, now=now)
+            if reply is None:
+                return None
+            delivery_id = await turns.answer(session, turn, reply, in_response=slot.open, now=now)
+        return None if delivery_id is None else Ready(reply, delivery_id, self._confirmed)
+
+    async def _apologise(self, stored_id: int, message: Message, where: Address, slot: Slot) -> Ready | None:
+        """The message stays stored and is tried again; after the last try an officer gets it.
+
+        Nothing is said twice, nor while an officer holds the conversation: he sees the message anyway.
+        """
+        now = clock.now()
+        try:
+            async with self._runtime.store.write() as session:
+                station_id = self._runtime.station.id
+                conversation = await conversations.find(session, station_id, where, lock=True)
+                conversation = conversation or await conversations.ensure(session, station_id, where, now=now)
+                stored = await session.get_one(StoredMessage, stored_id)
+                if stored.state is not MessageState.RECEIVED:  # it was written after all, or by another process
+                    return None
+                turn = Turn(session, conversation, stored, self._context(message, conversation))
+                if not turns.postpone(turn, now=now):
+                    await self._give_up(turn)
+                if stored.attempts > 1 or conversation.owner_id is not None:
+                    return None
+                delivery_id = await turns.answer(session, turn, APOLOGY, in_response=slot.open, now=now)
+            return None if delivery_id is None else Ready(APOLOGY, delivery_id, self._confirmed)
+        except Exception:
+            log.exception("apology failed", extra={"message_id": stored_id})
+            return None
+
+    async def _said_before(self, stored: Stored) -> Ready | None:
+        """The platform repeats itself: the same answer, or nothing if it is still to come."""
+        async with self._runtime.store.read() as session:
+            said = await messages.said_in_response(session, stored.id)
+        return None if said is None else Ready(*said, self._confirmed)
+
+    # --- batches ----------------------------------------------------------------------------------------------------
+
+    async def _store(self, batch: Sequence[Message]) -> Sequence[Stored]:
+        async with self._runtime.store.write() as session:
+            return await messages.store(session, self._runtime.station.id, batch, now=clock.now())
+
+    async def _find(self, batch: Sequence[Address]) -> Sequence[Conversation | None]:
+        async with self._runtime.store.read() as session:
+            return await conversations.find_many(session, self._runtime.station.id, batch)
+
+    async def _make(self, batch: Sequence[Address]) -> Sequence[Conversation]:
+        async with self._runtime.store.write() as session:
+            now, station_id = clock.now(), self._runtime.station.id
+            in_order = sorted(set(batch), key=astuple)  # two processes that meet the same people never wait in a circle
+            made = {where: await conversations.ensure(session, station_id, where, now=now) for where in in_order}
+            return [made[where] for where in batch]
+
+    async def _write(self, batch: Sequence[Decided]) -> Sequence[Written]:
+        async with self._runtime.store.write() as session:
+            return await turns.write(session, batch, now=clock.now())
+
+    async def _mark_sent(self, batch: Sequence[int]) -> Sequence[None]:
+        await asyncio.sleep(CONFIRM_PAUSE_SECONDS)  # let others of this moment come along
+        async with self._runtime.store.write() as session:
+            await turns.mark_sent(session, batch, now=clock.now())
+        return [None] * len(batch)
+
+    def _confirmed(self, delivery_id: int) -> None:
+        task = asyncio.create_task(self._confirm(delivery_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Locks:
+    """One lock for each address in use, and none for the others."""
+
+    def __init__(self) -> None:
+        self._locks: dict[Address, asyncio.Lock] = {}
+        self._users: Counter[Address] = Counter()
+
+    @asynccontextmanager
+    async def __call__(self, where: Address) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(where, asyncio.Lock())
+        self._users[where] += 1
+        try:
+            async with lock:
+                yield
+        finally:
+            self._users[where] -= 1
+            if not self._users[where]:
+                del self._users[where], self._locks[where]

@@ -1,0 +1,1 @@
+"""What the station keeps: tables, the way to them, search and migrations."""

@@ -1,0 +1,21 @@
+"""Many rows of one table at once, and rows that may be there already."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import insert
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+
+async def write_rows(session: AsyncSession, table: type[Any], rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows that all name the same columns."""
+    if rows:
+        await session.execute(insert(table), rows)
+
+
+def insert_if_new(session: AsyncSession, table: type[Any]) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that passes over rows whose unique key is taken; both databases spell it alike, SQLAlchemy does not."""
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    statement: postgresql.Insert | sqlite.Insert = dialect.insert(table).on_conflict_do_nothing()
+    return statement

@@ -1,0 +1,668 @@
+"""The station's tables and the states their rows go through.
+
+Every table carries `station_id`, first in its keys and indexes. Each index says which page needs it.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import Enum, ForeignKey, Index, MetaData, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from bot.message import MessageKind
+from bot.store.types import BigId, EncryptedBytes, EncryptedJson, EncryptedText, Json, UtcDateTime
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar = {datetime: UtcDateTime, dict[str, Any]: Json, list[Any]: Json}
+
+
+def _state(kind: type[StrEnum]) -> Enum:
+    """States are stored as their words, so that a person can read the table and a new word needs no migration."""
+    return Enum(kind, native_enum=False, length=20, values_callable=lambda kind: [member.value for member in kind])
+
+
+class Row:
+    """What every table has: a number and the station it belongs to."""
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    station_id: Mapped[int] = mapped_column(BigId)
+
+
+# --- the station and its people -------------------------------------------------------------------------------------
+
+
+class Role(StrEnum):
+    OFFICER = "officer"
+    AUXILIARY = "auxiliary"
+    CHIEF = "chief"
+    REVIEWER = "reviewer"
+    ADMIN = "admin"
+
+
+class Station(Base):
+    __tablename__ = "stations"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(80), unique=True)
+    timezone: Mapped[str] = mapped_column(String(40), default="Asia/Shanghai")
+    settings: Mapped[dict[str, Any]] = mapped_column(default=dict)  # address, phone, hours, local.* of the knowledge
+    created_at: Mapped[datetime]
+
+
+class Community(Row, Base):
+    """A 社区 or village, with its responsible officers; `code` is the scene in its QR code."""
+
+    __tablename__ = "communities"
+    __table_args__ = (UniqueConstraint("station_id", "code"), UniqueConstraint("station_id", "name"))
+
+    name: Mapped[str] = mapped_column(String(60))
+    code: Mapped[str] = mapped_column(String(40))
+
+
+class Officer(Row, Base):
+    """A person of the station who can log in; `duty` is a week in station time: {"mon": ["08:30-17:30"], …}."""
+
+    __tablename__ = "officers"
+    __table_args__ = (UniqueConstraint("station_id", "username"),)
+
+    username: Mapped[str] = mapped_column(String(40))
+    name: Mapped[str] = mapped_column(String(40))
+    badge: Mapped[str] = mapped_column(String(20), default="")
+    phone: Mapped[str] = mapped_column(String(20), default="")
+    role: Mapped[Role] = mapped_column(_state(Role))
+    duty: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    password_hash: Mapped[str] = mapped_column(String(200), default="")
+    totp_secret: Mapped[str | None] = mapped_column(EncryptedText)
+    active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime]
+
+
+class CommunityOfficer(Base):
+    """Who answers for which community; the one with `main` is on the residents' card."""
+
+    __tablename__ = "community_officers"
+
+    community_id: Mapped[int] = mapped_column(ForeignKey("communities.id"), primary_key=True)
+    officer_id: Mapped[int] = mapped_column(ForeignKey("officers.id"), primary_key=True)
+    station_id: Mapped[int] = mapped_column(BigId)
+    main: Mapped[bool] = mapped_column(default=True)
+
+
+class Resident(Row, Base):
+    """A person who talks to us. What he did not tell stays None; `erased_at` means that the rest was taken away."""
+
+    __tablename__ = "residents"
+    __table_args__ = (
+        Index("ix_residents_audience", "station_id", "community_id", "birth_year"),  # a warning's audience
+        Index("ix_residents_name_index", "station_id", "name_index"),  # console: find a resident by name
+        Index("ix_residents_phone_index", "station_id", "phone_index"),  # … by phone
+    )
+
+    name: Mapped[str | None] = mapped_column(EncryptedText)
+    name_index: Mapped[int | None] = mapped_column(BigId)
+    phone: Mapped[str | None] = mapped_column(EncryptedText)
+    phone_index: Mapped[int | None] = mapped_column(BigId)
+    home: Mapped[str | None] = mapped_column(EncryptedText)  # house and flat
+    gender: Mapped[str | None] = mapped_column(String(6))  # "female" | "male"
+    birth_year: Mapped[int | None]
+    occupation: Mapped[str | None] = mapped_column(String(40))
+    language: Mapped[str] = mapped_column(String(8), default="zh")
+    community_id: Mapped[int | None] = mapped_column(ForeignKey("communities.id"))
+    large_type: Mapped[bool] = mapped_column(default=False)
+    wants_warnings: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime]
+    erased_at: Mapped[datetime | None]
+
+    community: Mapped[Community | None] = relationship(lazy="raise")
+
+
+class ResidentAddress(Row, Base):
+    """A resident on a channel: openid, or web visitor. `window_until` and `window_left` say what may be sent now."""
+
+    __tablename__ = "resident_addresses"
+    __table_args__ = (
+        UniqueConstraint("station_id", "channel", "address"),
+        Index("ix_resident_addresses_resident", "station_id", "resident_id"),
+    )
+
+    resident_id: Mapped[int] = mapped_column(ForeignKey("residents.id"))
+    channel: Mapped[str] = mapped_column(String(40))
+    address: Mapped[str] = mapped_column(String(80))
+    following: Mapped[bool] = mapped_column(default=True)
+    consented_at: Mapped[datetime | None]
+    last_inbound_at: Mapped[datetime | None]
+    window_until: Mapped[datetime | None]
+    window_left: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+
+    resident: Mapped[Resident] = relationship(lazy="raise")
+
+
+# --- what is said ---------------------------------------------------------------------------------------------------
+
+
+class Conversation(Row, Base):
+    """All that passes between one resident and the station on one address.
+
+    `owner_id` is the one fact that says who speaks: None is the bot, else that officer. `dialogue` is the state of a
+    multi-step exchange under way.
+    """
+
+    __tablename__ = "conversations"
+    __table_args__ = (
+        UniqueConstraint("station_id", "address_id"),
+        Index("ix_conversations_latest", "station_id", "last_message_at"),  # review: newest conversations
+    )
+
+    address_id: Mapped[int] = mapped_column(ForeignKey("resident_addresses.id"))
+    resident_id: Mapped[int] = mapped_column(ForeignKey("residents.id"))
+    channel: Mapped[str] = mapped_column(String(40))
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    dialogue: Mapped[dict[str, Any] | None] = mapped_column(EncryptedJson)
+    last_topic: Mapped[str | None] = mapped_column(String(60))
+    last_message_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+    resident: Mapped[Resident] = relationship(lazy="raise")
+    address: Mapped[ResidentAddress] = relationship(lazy="raise")
+    owner: Mapped[Officer | None] = relationship(lazy="raise")
+
+
+class Direction(StrEnum):
+    IN = "in"
+    OUT = "out"
+
+
+class Author(StrEnum):
+    RESIDENT = "resident"
+    BOT = "bot"
+    OFFICER = "officer"
+    STATION = "station"  # a broadcast
+
+
+class MessageState(StrEnum):
+    RECEIVED = "received"  # stored, not yet handled: the promise to keep
+    HANDLED = "handled"
+    FAILED = "failed"  # given up after several tries; an officer has a ticket for it
+
+
+class StoredMessage(Row, Base):
+    """One message of a conversation, in or out. For an inbound one the bot's decision stands beside it."""
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        UniqueConstraint("station_id", "channel", "address", "platform_id"),  # the same message three times is one
+        Index("ix_messages_conversation", "station_id", "conversation_id", "id"),  # a conversation, read in order
+        Index("ix_messages_unhandled", "state", "retry_at"),  # scheduler: stored but not handled
+        Index("ix_messages_unindexed", "station_id", "indexed", "id"),  # scheduler: words still to be indexed
+        Index("ix_messages_text", "station_id", "text_index"),  # review: messages with the words asked for
+        Index("ix_messages_created", "station_id", "created_at"),  # review by date; retention
+        Index("ix_messages_reply", "in_reply_to"),  # the answer given to a repeated message
+    )
+
+    conversation_id: Mapped[int | None] = mapped_column(ForeignKey("conversations.id"))
+    direction: Mapped[Direction] = mapped_column(_state(Direction))
+    author: Mapped[Author] = mapped_column(_state(Author))
+    officer_id: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    channel: Mapped[str] = mapped_column(String(40))
+    address: Mapped[str] = mapped_column(String(80))
+    platform_id: Mapped[str | None] = mapped_column(String(100))
+    kind: Mapped[MessageKind] = mapped_column(_state(MessageKind))
+    body: Mapped[str] = mapped_column(EncryptedText)
+    media_id: Mapped[int | None] = mapped_column(ForeignKey("media.id"))
+    details: Mapped[dict[str, Any] | None] = mapped_column(EncryptedJson)  # event, location, link; choices of a reply
+    in_reply_to: Mapped[int | None] = mapped_column(ForeignKey("messages.id"))
+    broadcast_id: Mapped[int | None] = mapped_column(ForeignKey("broadcasts.id"))
+    sent_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    state: Mapped[MessageState] = mapped_column(_state(MessageState))
+    attempts: Mapped[int] = mapped_column(default=0)
+    retry_at: Mapped[datetime | None]
+    decision: Mapped[str | None] = mapped_column(String(20))
+    topic: Mapped[str | None] = mapped_column(String(60))
+    candidates: Mapped[list[Any] | None]  # [[topic, score], …], best first
+    words: Mapped[list[Any] | None] = mapped_column(EncryptedJson)  # the words that decided, as the resident wrote them
+    helpful: Mapped[bool | None]
+    right_topic: Mapped[str | None] = mapped_column(String(60))  # what it was about, as an officer says
+    indexed: Mapped[bool] = mapped_column(default=False)  # its words are in search_words …
+    text_index: Mapped[int | None] = mapped_column(BigId)  # … under this blind index of the whole text
+    forgotten: Mapped[bool] = mapped_column(default=False)  # retention took its words
+
+
+class SearchWord(Base):
+    """A word of a text as a blind index: who has the table but not the key cannot read it.
+
+    By text and not by message, because the bot says the same to many: `text` is `StoredMessage.text_index`.
+    """
+
+    __tablename__ = "search_words"
+    __table_args__ = (Index("ix_search_words_text", "station_id", "text"),)  # is it indexed already; retention
+
+    station_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    word: Mapped[int] = mapped_column(BigId, primary_key=True)
+    text: Mapped[int] = mapped_column(BigId, primary_key=True)
+
+
+class Media(Row, Base):
+    """A picture somebody sent, encrypted, at most 2 MB."""
+
+    __tablename__ = "media"
+
+    content_type: Mapped[str] = mapped_column(String(40))
+    data: Mapped[bytes] = mapped_column(EncryptedBytes)
+    conversation_id: Mapped[int | None] = mapped_column(ForeignKey("conversations.id"))
+    created_at: Mapped[datetime]
+
+
+# --- what a person handles ------------------------------------------------------------------------------------------
+
+
+class Priority(StrEnum):
+    URGENT = "urgent"
+    HIGH = "high"
+    NORMAL = "normal"
+
+
+PRIORITY_ORDER = (Priority.URGENT, Priority.HIGH, Priority.NORMAL)
+
+
+class TicketState(StrEnum):
+    OPEN = "open"
+    ASSIGNED = "assigned"
+    WAITING = "waiting"  # for the resident or a department
+    CLOSED = "closed"
+
+
+TICKET_ARROWS: dict[TicketState, frozenset[TicketState]] = {
+    TicketState.OPEN: frozenset({TicketState.ASSIGNED, TicketState.CLOSED}),
+    TicketState.ASSIGNED: frozenset({TicketState.OPEN, TicketState.WAITING, TicketState.CLOSED}),
+    TicketState.WAITING: frozenset({TicketState.ASSIGNED, TicketState.OPEN, TicketState.CLOSED}),
+    TicketState.CLOSED: frozenset(),  # a new matter is a new ticket
+}
+
+
+class Outcome(StrEnum):
+    ANSWERED = "answered"
+    RESOLVED = "resolved"
+    REFERRED = "referred"
+    FRAUD_STOPPED = "fraud_stopped"
+    REPORTED = "reported"  # became a case at the station
+    NO_REPLY = "no_reply"
+    NOTHING = "nothing"  # sent by mistake
+
+
+class Ticket(Row, Base):
+    """One matter that a person handles. `priority_rank` is the order of `priority`, for the queue's index."""
+
+    __tablename__ = "tickets"
+    __table_args__ = (
+        Index("ix_tickets_queue", "station_id", "state", "priority_rank", "opened_at"),  # the officers' queue
+        Index("ix_tickets_conversation", "station_id", "conversation_id", "id"),  # the open ticket of a conversation
+        UniqueConstraint("station_id", "number"),
+    )
+
+    number: Mapped[str] = mapped_column(String(20))  # 20261122-0007, told to the resident
+    conversation_id: Mapped[int] = mapped_column(ForeignKey("conversations.id"))
+    resident_id: Mapped[int] = mapped_column(ForeignKey("residents.id"))
+    community_id: Mapped[int | None] = mapped_column(ForeignKey("communities.id"))
+    priority: Mapped[Priority] = mapped_column(_state(Priority))
+    priority_rank: Mapped[int]
+    state: Mapped[TicketState] = mapped_column(_state(TicketState))
+    topic: Mapped[str | None] = mapped_column(String(60))
+    subject: Mapped[str] = mapped_column(EncryptedText)  # the first words of the resident
+    first_message_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id"))
+    assignee_id: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    outcome: Mapped[Outcome | None] = mapped_column(_state(Outcome))
+    money_saved_yuan: Mapped[int | None]
+    opened_at: Mapped[datetime]
+    assigned_at: Mapped[datetime | None]
+    answered_at: Mapped[datetime | None]
+    reminded_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+
+    conversation: Mapped[Conversation] = relationship(lazy="raise")
+    resident: Mapped[Resident] = relationship(lazy="raise")
+    community: Mapped[Community | None] = relationship(lazy="raise")
+    assignee: Mapped[Officer | None] = relationship(lazy="raise")
+
+
+class Note(Row, Base):
+    """An internal note on a ticket; residents never see it."""
+
+    __tablename__ = "notes"
+    __table_args__ = (Index("ix_notes_ticket", "station_id", "ticket_id"),)
+
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id"))
+    officer_id: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    body: Mapped[str] = mapped_column(EncryptedText)
+    created_at: Mapped[datetime]
+
+    officer: Mapped[Officer] = relationship(lazy="raise")
+
+
+class CannedReply(Row, Base):
+    """A reply officers use often; `topic` puts it first where it fits."""
+
+    __tablename__ = "canned_replies"
+
+    title: Mapped[str] = mapped_column(String(40))
+    body: Mapped[str] = mapped_column(Text)
+    topic: Mapped[str | None] = mapped_column(String(60))
+
+
+class ReferralState(StrEnum):
+    OPEN = "open"
+    ANSWERED = "answered"
+    CLOSED = "closed"
+
+
+REFERRAL_ARROWS: dict[ReferralState, frozenset[ReferralState]] = {
+    ReferralState.OPEN: frozenset({ReferralState.ANSWERED, ReferralState.CLOSED}),
+    ReferralState.ANSWERED: frozenset({ReferralState.CLOSED}),
+    ReferralState.CLOSED: frozenset(),
+}
+
+
+class Referral(Row, Base):
+    """A matter that is not for the police, passed on to the department that handles it."""
+
+    __tablename__ = "referrals"
+    __table_args__ = (Index("ix_referrals_open", "station_id", "state", "created_at"),)
+
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id"))
+    department: Mapped[str] = mapped_column(String(60))
+    state: Mapped[ReferralState] = mapped_column(_state(ReferralState))
+    due_at: Mapped[datetime]
+    result: Mapped[str | None] = mapped_column(EncryptedText)
+    created_at: Mapped[datetime]
+
+
+# --- warnings and what leaves the house -----------------------------------------------------------------------------
+
+
+class BroadcastState(StrEnum):
+    DRAFT = "draft"
+    SUBMITTED = "submitted"  # waits for somebody else to approve it
+    APPROVED = "approved"  # sealed; waits for its time
+    SENDING = "sending"
+    DONE = "done"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+BROADCAST_ARROWS: dict[BroadcastState, frozenset[BroadcastState]] = {
+    BroadcastState.DRAFT: frozenset({BroadcastState.SUBMITTED, BroadcastState.CANCELLED}),
+    BroadcastState.SUBMITTED: frozenset({BroadcastState.APPROVED, BroadcastState.DRAFT, BroadcastState.CANCELLED}),
+    BroadcastState.APPROVED: frozenset(
+        {BroadcastState.SENDING, BroadcastState.DRAFT, BroadcastState.EXPIRED, BroadcastState.CANCELLED}
+    ),
+    BroadcastState.SENDING: frozenset({BroadcastState.DONE, BroadcastState.CANCELLED, BroadcastState.EXPIRED}),
+    BroadcastState.DONE: frozenset(),
+    BroadcastState.EXPIRED: frozenset(),
+    BroadcastState.CANCELLED: frozenset(),
+}
+
+
+class Repeat(StrEnum):
+    ONCE = "once"
+    WEEKLY = "weekly"
+
+
+class Broadcast(Row, Base):
+    """A warning. `seal` is the hash of text, audience and time that the approver saw; a change voids it.
+
+    A weekly one stays approved and leaves a child (`parent_id`) for each week it was sent.
+    """
+
+    __tablename__ = "broadcasts"
+    __table_args__ = (
+        Index("ix_broadcasts_due", "state", "send_at"),  # scheduler: what is due
+        Index("ix_broadcasts_list", "station_id", "id"),  # console: the list
+        UniqueConstraint("parent_id", "send_at"),  # one child for each week
+    )
+
+    title: Mapped[str] = mapped_column(String(60))
+    body: Mapped[str] = mapped_column(Text)
+    template: Mapped[str | None] = mapped_column(String(40))
+    audience: Mapped[dict[str, Any]]
+    repeat: Mapped[Repeat] = mapped_column(_state(Repeat), default=Repeat.ONCE)
+    send_at: Mapped[datetime | None]  # None: as soon as it is approved
+    expires_at: Mapped[datetime | None]  # after this nothing more is sent
+    state: Mapped[BroadcastState] = mapped_column(_state(BroadcastState))
+    author_id: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    approver_id: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    seal: Mapped[str | None] = mapped_column(String(64))
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("broadcasts.id"))
+    version: Mapped[int] = mapped_column(default=1)
+    expanded_to: Mapped[int] = mapped_column(BigId, default=0)  # the last resident that has a delivery row
+    expanded: Mapped[bool] = mapped_column(default=False)  # each recipient has a row
+    created_at: Mapped[datetime]
+    submitted_at: Mapped[datetime | None]
+    approved_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    author: Mapped[Officer] = relationship(lazy="raise", foreign_keys="Broadcast.author_id")
+    approver: Mapped[Officer | None] = relationship(lazy="raise", foreign_keys="Broadcast.approver_id")
+
+
+class DeliveryState(StrEnum):
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+DELIVERY_ARROWS: dict[DeliveryState, frozenset[DeliveryState]] = {
+    DeliveryState.QUEUED: frozenset({DeliveryState.SENDING, DeliveryState.SKIPPED, DeliveryState.FAILED}),
+    DeliveryState.SENDING: frozenset(
+        {DeliveryState.SENT, DeliveryState.QUEUED, DeliveryState.FAILED, DeliveryState.SKIPPED}
+    ),
+    DeliveryState.SENT: frozenset({DeliveryState.DELIVERED, DeliveryState.FAILED}),
+    DeliveryState.DELIVERED: frozenset(),
+    DeliveryState.FAILED: frozenset(),
+    DeliveryState.SKIPPED: frozenset(),
+}
+
+
+class DeliveryRoute(StrEnum):
+    RESPONSE = "response"  # in the HTTP response to the resident's own message
+    OUTBOX = "outbox"
+
+
+class Delivery(Row, Base):
+    """One message to one recipient, from the promise to its end. `reason` is what the officer reads."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("broadcast_id", "resident_id"),  # a warning reaches each recipient once
+        Index("ix_deliveries_due", "state", "retry_at", "rank"),  # outbox: what to send next
+        Index("ix_deliveries_address", "address_id", "state"),  # outbox: one at a time to an address, in its order
+        Index("ix_deliveries_message", "message_id"),  # ticket page: the state beside a reply
+        Index("ix_deliveries_broadcast", "broadcast_id", "state"),  # warning page: counts
+    )
+
+    message_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id"))
+    broadcast_id: Mapped[int | None] = mapped_column(ForeignKey("broadcasts.id"))
+    resident_id: Mapped[int] = mapped_column(ForeignKey("residents.id"))
+    address_id: Mapped[int | None] = mapped_column(ForeignKey("resident_addresses.id"))
+    channel: Mapped[str] = mapped_column(String(40))
+    route: Mapped[DeliveryRoute] = mapped_column(_state(DeliveryRoute), default=DeliveryRoute.OUTBOX)
+    state: Mapped[DeliveryState] = mapped_column(_state(DeliveryState))
+    rank: Mapped[int] = mapped_column(default=0)  # lower goes first: chat 0, warnings 10
+    attempts: Mapped[int] = mapped_column(default=0)
+    retry_at: Mapped[datetime | None]  # due when passed; while SENDING: the end of the sender's lease
+    code: Mapped[str | None] = mapped_column(String(20))
+    reason: Mapped[str | None] = mapped_column(String(200))
+    platform_id: Mapped[str | None] = mapped_column(String(100))
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class PlatformToken(Base):
+    """A platform's access token, one row for all processes."""
+
+    __tablename__ = "platform_tokens"
+
+    station_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    channel: Mapped[str] = mapped_column(String(40), primary_key=True)
+    token: Mapped[str] = mapped_column(EncryptedText)
+    expires_at: Mapped[datetime]
+
+
+# --- what the bot learns --------------------------------------------------------------------------------------------
+
+
+class VersionState(StrEnum):
+    DRAFT = "draft"
+    SUBMITTED = "submitted"  # measured; waits for somebody else to approve it
+    LIVE = "live"
+    RETIRED = "retired"  # was live once; can be again
+    REFUSED = "refused"
+
+
+VERSION_ARROWS: dict[VersionState, frozenset[VersionState]] = {
+    VersionState.DRAFT: frozenset({VersionState.SUBMITTED, VersionState.REFUSED}),
+    VersionState.SUBMITTED: frozenset({VersionState.LIVE, VersionState.DRAFT, VersionState.REFUSED}),
+    VersionState.LIVE: frozenset({VersionState.RETIRED}),
+    VersionState.RETIRED: frozenset({VersionState.LIVE}),
+    VersionState.REFUSED: frozenset(),
+}
+_LIVE = text("state = 'live'")
+_IN_WORK = text("state IN ('draft', 'submitted')")
+
+
+class EntryVersion(Row, Base):
+    """What the station itself says on one topic: more phrases, or fields that lie over the shipped entry's.
+
+    At most one version of a topic is live, and at most one is being worked on. `content` is a mapping of entry fields;
+    `measured` holds the figures before and after that the approver sees. Both are encrypted, for phrases and measured
+    sentences are residents' words.
+    """
+
+    __tablename__ = "entry_versions"
+    __table_args__ = (
+        UniqueConstraint("station_id", "topic", "version"),
+        Index("ix_entry_versions_state", "station_id", "state", "id"),  # every process: what is live; console: the list
+        Index("uq_entry_versions_live", "station_id", "topic", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
+        Index(
+            "uq_entry_versions_in_work",
+            "station_id",
+            "topic",
+            unique=True,
+            sqlite_where=_IN_WORK,
+            postgresql_where=_IN_WORK,
+        ),
+    )
+
+    topic: Mapped[str] = mapped_column(String(60))
+    version: Mapped[int]
+    content: Mapped[dict[str, Any]] = mapped_column(EncryptedJson)
+    measured: Mapped[dict[str, Any] | None] = mapped_column(EncryptedJson)
+    state: Mapped[VersionState] = mapped_column(_state(VersionState))
+    author_id: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))  # None: imported on the command line
+    approver_id: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    why: Mapped[str] = mapped_column(String(200), default="")  # it was refused
+    created_at: Mapped[datetime]
+    approved_at: Mapped[datetime | None]
+
+    author: Mapped[Officer | None] = relationship(lazy="raise", foreign_keys="EntryVersion.author_id")
+    approver: Mapped[Officer | None] = relationship(lazy="raise", foreign_keys="EntryVersion.approver_id")
+
+
+class SettledSentence(Row, Base):
+    """A sentence that need not be shown as not understood any more, as a blind index of its plain form.
+
+    It waits in a version, or nothing is to be learnt from it (`version_id` None).
+    """
+
+    __tablename__ = "settled_sentences"
+    __table_args__ = (
+        UniqueConstraint("station_id", "sentence"),
+        Index("ix_settled_sentences_version", "station_id", "version_id"),  # given back when a version is refused
+    )
+
+    sentence: Mapped[int] = mapped_column(BigId)
+    version_id: Mapped[int | None] = mapped_column(ForeignKey("entry_versions.id"))
+    officer_id: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    created_at: Mapped[datetime]
+
+
+# --- who may do what, and who did -----------------------------------------------------------------------------------
+
+
+class ConsoleSession(Base):
+    """A log-in. `id` is the SHA-256 of the cookie, so that the table gives nobody a way in."""
+
+    __tablename__ = "console_sessions"
+    __table_args__ = (Index("ix_console_sessions_officer", "station_id", "officer_id"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    station_id: Mapped[int] = mapped_column(BigId)
+    officer_id: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    csrf: Mapped[str] = mapped_column(String(64))
+    second_factor_done: Mapped[bool] = mapped_column(default=True)
+    ip: Mapped[str] = mapped_column(String(45))
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class LoginFailure(Row, Base):
+    """A failed log-in, for throttling by name and by address."""
+
+    __tablename__ = "login_failures"
+    __table_args__ = (
+        Index("ix_login_failures_username", "station_id", "username", "at"),
+        Index("ix_login_failures_ip", "ip", "at"),
+    )
+
+    username: Mapped[str] = mapped_column(String(40))
+    ip: Mapped[str] = mapped_column(String(45))
+    at: Mapped[datetime]
+
+
+class AuditEvent(Base):
+    """One link of the chain: who did what, when and why; `hash` covers the row and the hash before it."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (
+        Index("ix_audit_events_subject", "station_id", "subject", "seq"),  # what happened to one ticket
+        Index("ix_audit_events_actor", "station_id", "actor_id", "seq"),  # audit page: what one officer did
+        Index("ix_audit_events_action", "station_id", "action", "seq"),  # audit page: one kind of action
+        Index("ix_audit_events_at", "station_id", "at"),  # audit page: by date
+    )
+
+    station_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    seq: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    actor_id: Mapped[int | None] = mapped_column(BigId)  # an officer; None is the program itself
+    action: Mapped[str] = mapped_column(String(40))
+    subject: Mapped[str] = mapped_column(String(60))  # "ticket:7"
+    why: Mapped[str] = mapped_column(String(200), default="")
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    ip: Mapped[str] = mapped_column(String(45), default="")
+    previous_hash: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+class AuditHead(Base):
+    """The newest link of a station's chain; locked while one is added, and says if the end was cut off."""
+
+    __tablename__ = "audit_heads"
+
+    station_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigId)
+    hash: Mapped[str] = mapped_column(String(64))

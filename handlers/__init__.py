@@ -1,0 +1,32 @@
+"""What we answer residents: one file for each kind of answer. The order of ROUTERS is the policy."""
+
+from bot.router import Answer, Context, Turn, route
+from bot.store.models import Priority
+from handlers import clarify, events, fallback, feedback, held, media, menu, numbered, questions, registration, urgent
+from handlers.queue import hand_over
+
+ROUTERS = (
+    urgent.router,  # danger overtakes everything, also an officer's conversation
+    events.router,  # following, leaving, scanning: book-keeping that says little
+    held.router,  # an officer speaks: nothing below may interrupt him
+    clarify.choices,  # a number or a title, right after "did you mean"
+    feedback.router,  # one word on the answer before; neither a question nor the step of a dialogue
+    registration.router,  # a dialogue under way, and the words that begin one
+    menu.router,
+    media.router,  # what carries no words
+    questions.router,
+    clarify.router,
+    fallback.router,  # answers everything
+)
+
+GIVEN_UP_SUBJECT = "机器人多次处理失败，请民警查看原文"
+
+
+async def answer(context: Context) -> Answer:
+    """The station's answer to one message."""
+    return await route(ROUTERS, numbered.in_words(context))
+
+
+async def give_up(turn: Turn) -> None:
+    """A message the program failed on again and again goes to an officer."""
+    await hand_over(turn, topic=None, priority=Priority.HIGH, subject=GIVEN_UP_SUBJECT)

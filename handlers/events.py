@@ -1,0 +1,74 @@
+"""What residents do without writing: follow, leave, scan a community's code."""
+
+from bot.actions import residents
+from bot.actions.audit import Actor
+from bot.message import EventKind, MessageKind, Reply
+from bot.router import KEEP, Answer, Context, Router, Turn, is_event, is_held, is_kind
+from handlers.menu import MENU_CHOICES
+from handlers.texts import text
+
+router = Router("events")
+
+
+def _silent(context: Context) -> bool:
+    return is_held(context)
+
+
+@router.handle(is_event(EventKind.SUBSCRIBE))
+async def followed(context: Context) -> Answer:
+    async def welcome(turn: Turn) -> Reply | None:
+        actor = Actor(turn.conversation.station_id)
+        await residents.set_following(turn.session, turn.conversation.address, True, actor=actor)
+        lines = [
+            text("welcome", english=context.english, station=context.station.name, years=context.station.years_kept)
+        ]
+        lines += await _bound(turn, "welcome_community")
+        if turn.conversation.resident.birth_year is None:
+            lines.append(text("invite_registration", english=context.english))
+        return None if _silent(context) else Reply("\n".join(lines), MENU_CHOICES[context.english])
+
+    return Answer(None, "event", dialogue=KEEP, act=welcome)
+
+
+@router.handle(is_event(EventKind.SCAN))
+async def scanned(context: Context) -> Answer:
+    async def bind(turn: Turn) -> Reply | None:
+        lines = await _bound(turn, "scanned_community") or [text("menu", english=context.english)]
+        return None if _silent(context) else Reply("\n".join(lines))
+
+    return Answer(None, "event", dialogue=KEEP, act=bind)
+
+
+async def _bound(turn: Turn, key: str) -> list[str]:
+    """Link the resident to the community of the code; a forged or old code links to none."""
+    event = turn.context.message.event
+    community = (
+        await residents.community_of_code(turn.session, turn.conversation.station_id, event.key) if event else None
+    )
+    if community is None:
+        return []
+    actor = Actor(turn.conversation.station_id)
+    await residents.bind_community(turn.session, turn.conversation.resident, community.id, how="qr", actor=actor)
+    officer = await residents.officer_of(turn.session, community.station_id, community.id)
+    name = officer.name if officer else turn.context.station.name
+    return [text(key, english=turn.context.english, community=community.name, officer=name)]
+
+
+@router.handle(is_event(EventKind.UNSUBSCRIBE))
+async def left(context: Context) -> Answer:
+    async def stop(turn: Turn) -> None:
+        actor = Actor(turn.conversation.station_id)
+        await residents.set_following(turn.session, turn.conversation.address, False, actor=actor)
+
+    return Answer(None, "event", act=stop)
+
+
+def is_other_event(context: Context) -> bool:
+    event = context.message.event
+    return event is None or event.kind is not EventKind.CLICK
+
+
+@router.handle(is_kind(MessageKind.EVENT), is_other_event)
+async def other(context: Context) -> Answer:
+    """Stored and acknowledged; nothing to say."""
+    return Answer(None, "event", dialogue=KEEP)

@@ -1,0 +1,189 @@
+"""The jobs and how often each runs; what is due stands in the rows."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from bot import clock
+from bot.actions import broadcasts, media, messages, reminders, retention
+from bot.channels.base import Channel, SendError
+from bot.store import search
+from bot.store.engine import Store
+from scheduler.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+Resume = Callable[[int], Awaitable[None]]  # the dispatcher's: handle a stored message that never was
+Refresh = Callable[[], Awaitable[bool]]  # the runtime's: take over what was made live by another process
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the jobs work with."""
+
+    store: Store
+    station_id: int
+    timezone: str
+    messages_kept: timedelta
+    visitors_kept: timedelta  # web visitors who never came back
+    channels: Mapping[str, Channel]
+    outbox: Outbox
+    resume: Resume
+    words: search.Words
+    refresh: Refresh | None = None  # None: this process answers nobody
+
+
+async def send_deliveries(desk: Desk) -> None:
+    """Retries, and what was promised while nobody woke the outbox."""
+    await desk.outbox.work()
+
+
+async def move_broadcasts(desk: Desk) -> None:
+    """Start what is due, write the next delivery rows, end what has ended; each step its own transaction.
+
+    Nothing is sent here: the outbox works through a warning for hours, and meanwhile another one may fall due.
+    """
+    async with desk.store.write() as session:
+        for broadcast in await broadcasts.claim_due(session, desk.station_id):
+            await broadcasts.start(session, broadcast)
+    more = True
+    while more:
+        async with desk.store.write() as session:
+            more = False
+            for broadcast in await broadcasts.claim_sending(session, desk.station_id):
+                if not broadcast.expanded and await broadcasts.expand(session, broadcast):
+                    more = True
+    async with desk.store.write() as session:
+        for broadcast in await broadcasts.claim_sending(session, desk.station_id):
+            await broadcasts.finish_if_ended(session, broadcast)
+
+
+async def resume_messages(desk: Desk) -> None:
+    """Messages that were stored and never handled: the process died, or handling failed."""
+    async with desk.store.write() as session:
+        ids = await messages.claim_unhandled(session, desk.station_id, now=clock.now())
+    for message_id in ids:
+        await desk.resume(message_id)
+
+
+async def fetch_pictures(desk: Desk) -> None:
+    """Pictures that residents sent and the platform keeps only for three days."""
+    async with desk.store.read() as session:
+        wanted = await media.unfetched(session, desk.station_id, now=clock.now())
+    for message_id, channel_name, platform_media in wanted:
+        channel = desk.channels.get(channel_name)
+        if channel is None:
+            continue
+        try:
+            picture = await channel.fetch_picture(platform_media)
+        except SendError as error:
+            log.warning("picture not fetched", extra={"message_id": message_id, "code": error.code})
+            async with desk.store.write() as session:
+                await media.not_fetched(session, message_id, final=not error.retryable)
+            continue
+        async with desk.store.write() as session:
+            await media.attach(session, message_id, picture.content_type, picture.data)
+
+
+async def remind_of_tickets(desk: Desk) -> None:
+    """Tickets nobody took for too long are raised and announced again."""
+    async with desk.store.write() as session:
+        await reminders.raise_unanswered(session, desk.station_id, now=clock.now())
+
+
+async def take_over_knowledge(desk: Desk) -> None:
+    """What the station made live in another process: entries and settings."""
+    if desk.refresh is not None and await desk.refresh():
+        log.info("knowledge replaced", extra={"station_id": desk.station_id})
+
+
+async def index_messages(desk: Desk) -> None:
+    """New messages become searchable."""
+    done = 1
+    while done:
+        async with desk.store.write() as session:
+            done = await search.index_pending(session, desk.station_id, desk.words)
+
+
+async def forget(desk: Desk) -> None:
+    """Retention."""
+    more = True
+    while more:
+        async with desk.store.write() as session:
+            before = clock.now() - desk.messages_kept
+            more = (await retention.forget_old_messages(session, desk.station_id, before=before)).more
+    web = [channel.name for channel in desk.channels.values() if channel.kind == "webchat"]
+    more = bool(web)
+    while more:
+        async with desk.store.write() as session:
+            now = clock.now()
+            more = bool(
+                await retention.forget_old_visitors(
+                    session, desk.station_id, web, before=now - desk.visitors_kept, now=now
+                )
+            )
+    async with desk.store.write() as session:
+        await retention.forget_old_sessions(session, desk.station_id, now=clock.now())
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    work: Callable[[Desk], Awaitable[None]]
+    every: timedelta | None = None
+    at: str | None = None  # a daily time on the station's clock
+
+
+JOBS = (
+    Job(send_deliveries, every=timedelta(seconds=1)),
+    Job(move_broadcasts, every=timedelta(seconds=1)),
+    Job(resume_messages, every=timedelta(seconds=5)),
+    Job(fetch_pictures, every=timedelta(seconds=5)),
+    Job(index_messages, every=timedelta(seconds=2)),
+    Job(take_over_knowledge, every=timedelta(seconds=5)),
+    Job(remind_of_tickets, every=timedelta(seconds=20)),
+    Job(forget, at="03:30"),  # the quietest hour
+)
+
+
+def start(desk: Desk) -> AsyncIOScheduler:
+    """Tick all jobs; each runs once at a time, and a late tick runs once."""
+    scheduler = AsyncIOScheduler(timezone=ZoneInfo(desk.timezone))
+    for job in JOBS:
+        scheduler.add_job(
+            _guarded(job, desk),
+            _trigger(job, desk),
+            id=job.work.__name__,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+    scheduler.start()
+    return scheduler
+
+
+def _trigger(job: Job, desk: Desk) -> IntervalTrigger | CronTrigger:
+    if job.every is not None:
+        return IntervalTrigger(seconds=int(job.every.total_seconds()))
+    hour, minute = (job.at or "00:00").split(":")
+    return CronTrigger(hour=int(hour), minute=int(minute), timezone=ZoneInfo(desk.timezone))
+
+
+def _guarded(job: Job, desk: Desk) -> Callable[[], Awaitable[None]]:
+    """A job that fails is logged and runs again at its next tick."""
+
+    async def run() -> None:
+        try:
+            await job.work(desk)
+        except asyncio.CancelledError:
+            log.info("job cut short, the program stops", extra={"job": job.work.__name__})
+        except Exception:
+            log.exception("job failed", extra={"job": job.work.__name__})
+
+    return run

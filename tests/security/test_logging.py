@@ -1,0 +1,114 @@
+"""What the logs must not say, and what stands on the screen until somebody asks to see it."""
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.security import logging as logs
+from bot.security.masking import mask_address, mask_name, mask_phone
+
+OPENID = "o9AgO5Kd5ggOC-bXrbNODIiE3bGY"
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("call 13812345678 now", "call ***phone*** now"),
+        ("id 330106195801011234", "id ***id***"),
+        ("id 33010619580101123X", "id ***id***"),
+        (f"to {OPENID}", "to ***openid***"),
+        ("GET /?access_token=abc.def&x=1", "GET /?access_token=***&x=1"),
+        ("secret=topsecret", "secret=***"),
+        ("order 20261123-0001 of 138123456789", "order 20261123-0001 of 138123456789"),  # no phone: 12 digits
+        ("nothing", "nothing"),
+    ],
+)
+def test_what_looks_like_a_secret_a_phone_or_an_openid_is_blotted_out(text: str, redacted: str) -> None:
+    assert logs.redact(text) == redacted
+
+
+def test_numbers_stay() -> None:
+    assert logs.redact(13812345678) == 13812345678
+    assert logs.redact(None) is None
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    stream, root = io.StringIO(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr("sys.stderr", stream)
+    logs.set_up()
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_a_line_is_a_phrase_and_ids(written: io.StringIO) -> None:
+    log = logging.getLogger("bot.dispatcher")
+    log.warning("handling failed", extra={"message_id": 7, "openid": OPENID, "token": "abc", "reason": "13812345678"})
+    (line,) = [json.loads(text) for text in written.getvalue().splitlines()]
+    assert (line["event"], line["message_id"], line["level"]) == ("handling failed", 7, "warning")
+    assert (line["openid"], line["token"], line["reason"]) == ("***", "***", "***phone***")
+    assert line["timestamp"].endswith("Z")
+
+
+def test_an_exception_comes_with_its_trace_and_without_secrets(written: io.StringIO) -> None:
+    def fail() -> None:
+        raise RuntimeError(f"no answer from ?access_token=abc for {OPENID}")
+
+    try:
+        fail()
+    except RuntimeError:
+        logging.getLogger("bot").exception("sending failed")
+    line = json.loads(written.getvalue())
+    assert "RuntimeError" in line["exception"]
+    assert "abc" not in line["exception"]
+    assert OPENID not in line["exception"]
+
+
+def test_structlog_lines_go_the_same_way(written: io.StringIO) -> None:
+    structlog.get_logger("bot.channels").warning("callback refused", reason="13812345678", channel="fenglin")
+    line = json.loads(written.getvalue())
+    assert (line["event"], line["reason"], line["channel"]) == ("callback refused", "***phone***", "fenglin")
+    assert (line["level"], line["timestamp"][-1]) == ("warning", "Z")
+
+
+@pytest.mark.parametrize(
+    ("name", "masked"),
+    [("王小明", "王**"), ("王明", "王*"), ("欧阳修文忠", "欧**"), ("王", "王*"), ("", "未登记"), (None, "未登记")],
+)
+def test_a_name_on_the_screen(name: str | None, masked: str) -> None:
+    assert mask_name(name) == masked
+
+
+@pytest.mark.parametrize(
+    ("phone", "masked"),
+    [
+        ("13812345678", "138****5678"),
+        ("8600110", "****"),
+        ("+8613812345678", "+86****5678"),
+        (None, "未登记"),
+        ("", "未登记"),
+    ],
+)
+def test_a_phone_on_the_screen(phone: str | None, masked: str) -> None:
+    assert mask_phone(phone) == masked
+
+
+@given(st.from_regex(re.compile(r"1[3-9]\d{9}", re.ASCII), fullmatch=True))
+def test_no_phone_gets_through_either_way(phone: str) -> None:
+    assert phone not in str(logs.redact(f"({phone})"))
+    assert phone[3:7] not in mask_phone(phone).replace(phone[-4:], "") or phone[3:7] == phone[-4:]
+
+
+def test_an_address_on_the_screen() -> None:
+    assert mask_address("幸福路九号") == "幸福****"
+    assert mask_address("") == mask_address(None) == "未登记"

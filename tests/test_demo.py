@@ -1,0 +1,63 @@
+"""The demo station: complete, the same each time, filled once."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from bot.actions import audit
+from bot.demo.fill import PASSWORD, RESIDENTS, fill
+from bot.security.passwords import verify_password
+from bot.store import migrations
+from bot.store.encryption import use_keys
+from bot.store.engine import Store
+from bot.store.models import (
+    Broadcast,
+    BroadcastState,
+    Community,
+    Conversation,
+    Officer,
+    Resident,
+    Role,
+    StoredMessage,
+    Ticket,
+    TicketState,
+)
+from knowledge import Knowledge
+from tests.support.station import DATA_KEY, FrozenClock
+
+
+@pytest.mark.slow
+async def test_the_demo_is_a_whole_station(sqlite_url: str, frozen: FrozenClock) -> None:
+    use_keys(DATA_KEY)
+    store = Store.open(sqlite_url)
+    try:
+        await migrations.migrate(store)
+        knowledge = Knowledge.load()
+        assert await fill(store, knowledge)
+        assert not await fill(store, knowledge)  # a second start keeps what happened
+        async with store.read() as session:
+
+            async def count(model: type, *where: object) -> int:
+                query = select(func.count()).select_from(model).where(*where)  # type: ignore[arg-type]
+                return (await session.execute(query)).scalar_one()
+
+            assert await count(Community) == 29
+            roles = dict((await session.execute(select(Officer.role, func.count()).group_by(Officer.role))).all())
+            assert roles == {Role.OFFICER: 9, Role.AUXILIARY: 4, Role.CHIEF: 1, Role.REVIEWER: 1, Role.ADMIN: 1}
+            assert await count(Resident) == RESIDENTS == 2000
+            assert await count(Resident, Resident.language == "en") > 5
+            assert await count(Broadcast, Broadcast.state == BroadcastState.DONE) == 2
+            states = set((await session.execute(select(Ticket.state))).scalars())
+            assert states == set(TicketState)
+            oldest = (await session.execute(select(func.min(StoredMessage.created_at)))).scalar_one()
+            assert timedelta(days=5) < frozen.now - oldest
+            assert await count(StoredMessage, StoredMessage.created_at > frozen.now) == 0
+            held = await count(Conversation, Conversation.owner_id.is_not(None))
+            taken = await count(Ticket, Ticket.state.in_((TicketState.ASSIGNED, TicketState.WAITING)))
+            assert held == taken
+            officer = (await session.execute(select(Officer).where(Officer.username == "zhangwei"))).scalar_one()
+            assert await verify_password(officer.password_hash, PASSWORD)
+            assert not (await audit.check_chain(session, officer.station_id)).broken
+    finally:
+        await store.close()
