@@ -1,0 +1,1 @@
+"""Ways to residents: one file each, all alike from outside."""

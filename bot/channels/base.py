@@ -1,0 +1,116 @@
+"""What every channel to residents can do, and how sending fails."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from aiohttp import web
+
+from bot.message import Message, Reply
+
+
+class Failure(StrEnum):
+    """What a failed send means for the delivery (WeChat's table of codes is in wechat_errors.py)."""
+
+    RETRY = "retry"  # nothing was sent; try again later
+    LATER = "later"  # not before the resident writes again (reply window closed or used up)
+    REFUSED = "refused"  # never to this recipient, or never this message
+    UNKNOWN = "unknown"  # the platform may have sent it: never repeated blindly
+    CHANNEL_DOWN = "channel_down"  # credentials or permission: the whole channel stops until somebody mends it
+
+
+class SendError(Exception):
+    """A channel could not send. `code` is the platform's, `reason` one Chinese sentence for the officer."""
+
+    def __init__(self, failure: Failure, code: str, reason: str, *, after: timedelta | None = None) -> None:
+        super().__init__(f"{failure} ({code})")
+        self.failure = failure
+        self.code = code
+        self.reason = reason
+        self.after = after
+
+    @property
+    def retryable(self) -> bool:
+        return self.failure is Failure.RETRY
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The platform took it; `platform_id` is its own number for the message where it gives one."""
+
+    platform_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as bytes; at most `bot.message.PICTURE_LIMIT_BYTES`."""
+
+    content_type: str  # "image/jpeg" | "image/png" | "image/gif"
+    data: bytes
+
+
+class Answer(Protocol):
+    """A reply that is ready while the resident's own request is still open."""
+
+    @property
+    def reply(self) -> Reply: ...
+
+    def confirm(self) -> None:
+        """The response carrying the reply has been written; without this the reply goes out later by the outbox."""
+        ...
+
+
+class Feed(Protocol):
+    """What a channel does with an incoming message; the dispatcher in the running program.
+
+    Returns when the message is stored and either its reply is ready or `wait_seconds` are over. None: nothing to say in
+    the response, now or ever; what comes later goes by the outbox. Raises only when the message could not be stored.
+    """
+
+    async def __call__(self, message: Message, *, wait_seconds: float) -> Answer | None: ...
+
+
+class TokenStore(Protocol):
+    """The access token shared by all processes."""
+
+    async def get(self, channel: str) -> tuple[str, datetime] | None: ...
+
+    async def replace(
+        self, channel: str, stale: str | None, fetch: Callable[[], Awaitable[tuple[str, datetime]]]
+    ) -> tuple[str, datetime]:
+        """Fetch a new token unless another process has already replaced `stale`; one fetch at a time."""
+        ...
+
+
+class PictureStore(Protocol):
+    """Pictures the program keeps."""
+
+    async def load(self, media_id: int) -> Picture:
+        """The picture; LookupError when it is no longer kept."""
+        ...
+
+
+class Channel(Protocol):
+    """One way to residents; one file each."""
+
+    name: str  # as in config.yaml, e.g. "fenglin"
+    kind: str  # "webchat", "official_account", …
+
+    def routes(self) -> list[web.RouteDef]:
+        """The HTTP routes this channel answers on."""
+        ...
+
+    async def send(self, address: str, reply: Reply, *, delivery_id: int) -> Sent:
+        """Give one reply to the platform; raises SendError.
+
+        `delivery_id` makes a repeat recognisable where the platform can.
+        """
+        ...
+
+    async def fetch_picture(self, media: str) -> Picture:
+        """Bring a picture a resident sent (`Message.media`); raises SendError."""
+        ...
+
+    async def close(self) -> None: ...

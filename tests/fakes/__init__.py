@@ -1,0 +1,1 @@
+"""Small real servers and clients that behave as the outside world does, errors included."""
