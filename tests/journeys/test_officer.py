@@ -1,0 +1,194 @@
+"""An officer's evening: a call for help reaches his open page, he takes it, speaks, and gives it back to the bot."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from argon2 import PasswordHasher
+from playwright.async_api import FilePayload, Page, expect
+
+from bot.actions import officers
+from bot.actions.audit import Actor
+from bot.channels.base import Failure, SendError
+from bot.console.app import ConsoleDesk, add_console
+from bot.store.models import Officer
+from tests.support import browser as browsers
+from tests.support.station import CHANNEL, House
+
+PASSWORD = "plum blossom 47"
+PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)  # cheap on purpose
+HELP = "骗子让我正在转账"
+
+
+@asynccontextmanager
+async def station(url: str, people: browsers.People) -> AsyncIterator[tuple[House, str]]:
+    """A whole station with its console on a port; the platform is the one that remembers."""
+    async with House.opened(url) as house:
+        await house.add_people()
+        async with house.store.write() as session:
+            for username in ("zhang", "li"):
+                officer = await session.get_one(Officer, (await house.officer(username)).id)
+                await officers.set_password(session, officer, PASSWORD_HASH, actor=Actor(house.station.id))
+        app = web.Application(client_max_size=3 * 1024 * 1024)
+        add_console(app, ConsoleDesk(runtime=house.runtime, channels={CHANNEL: "official_account"}))
+        server = TestServer(app)
+        await server.start_server()
+        try:
+            yield house, f"http://127.0.0.1:{server.port}"
+        finally:
+            for context in people.browser.contexts:  # a page whose server is gone complains
+                await context.close()
+            await server.close()
+
+
+async def log_in(page: Page, username: str) -> None:
+    await page.goto("/console")
+    await page.get_by_label("用户名").fill(username)
+    await page.get_by_label("密码").fill(PASSWORD)
+    await page.get_by_role("button", name="登录").click()
+    await expect(page.get_by_role("navigation", name="工单分类")).to_be_visible()
+
+
+@pytest.mark.slow
+async def test_a_resident_being_swindled_reaches_an_officer_who_stays_with_him(
+    people: browsers.People, sqlite_url: str
+) -> None:
+    async with station(sqlite_url, people) as (house, root):
+        zhang = await people.open("phone", base_url=root)
+        await log_in(zhang, "zhang")
+        await expect(zhang.get_by_text("现在没有等待的居民")).to_be_visible()
+
+        # The call comes in; nobody touches the page.
+        card = await house.hear(HELP)
+        assert card is not None
+        assert "110" in card
+        await expect(zhang.locator("#alarm").get_by_text("紧急求助 · 正在转账给骗子")).to_be_visible()
+        await expect(zhang.locator("#queue")).to_contain_text(HELP)
+        await expect(zhang).to_have_title(re.compile(r"^\(1\) 紧急"))
+
+        # He takes it; from now on the bot is silent.
+        await zhang.locator("#alarm a").first.click()
+        await zhang.get_by_role("button", name="接手").click()
+        await expect(zhang.get_by_text("现在由您与居民对话")).to_be_visible()
+        await expect(zhang.locator("#alarm a")).to_have_count(0)
+        assert await house.hear("我已经转了三千") is None
+        await expect(zhang.locator("#timeline")).to_contain_text("我已经转了三千")
+
+        # A colleague looks in: the two see each other, and only the owner can speak.
+        li = await people.open("desk", base_url=root)
+        await log_in(li, "li")
+        await li.goto(zhang.url)
+        await expect(li.get_by_text("张伟也在看")).to_be_visible()
+        await expect(zhang.get_by_text("李娜也在看")).to_be_visible()
+        await expect(li.get_by_text("由张伟处理中，只有接手的人能回复")).to_be_visible()
+        await expect(li.get_by_role("button", name="发送")).to_have_count(0)
+        await li.close()
+        await expect(zhang.get_by_text("李娜也在看")).to_have_count(0)
+
+        # The reply leaves by the outbox; first the platform fails, then it is sent again.
+        words = zhang.get_by_label("回复居民")
+        await words.fill("您好，我是张警官。请马上停止转账。")
+        await zhang.get_by_role("button", name="发送").click()
+        await expect(zhang.locator("#timeline")).to_contain_text("等待发送")
+        house.channel.script.append(SendError(Failure.REFUSED, "45015", "超过48小时没有来消息"))
+        await house.work()
+        await expect(zhang.locator("#timeline")).to_contain_text("发送失败：超过48小时没有来消息")
+        await zhang.get_by_role("button", name="重发").click()
+        await expect(zhang.get_by_text("已重新提交发送")).to_be_visible()
+        await house.work()
+        await expect(zhang.locator("#timeline .delivery.sent").last).to_be_visible()
+        assert house.channel.texts == ["您好，我是张警官。请马上停止转账。"]
+
+        # What he is typing stays while new messages come in; his note stays inside.
+        await words.fill("我马上给您打电")
+        await house.hear("好的，我等您")
+        await expect(zhang.locator("#timeline")).to_contain_text("好的，我等您")
+        await expect(words).to_have_value("我马上给您打电")
+        await words.fill("")
+        await zhang.get_by_label("内部备注").fill("已联系反诈中心止付")
+        await zhang.get_by_role("button", name="保存备注").click()
+        await expect(zhang.locator("#timeline .note")).to_contain_text("已联系反诈中心止付")
+
+        # He closes it, and the bot speaks again.
+        await zhang.locator("summary", has_text="办结").click()
+        await zhang.get_by_label("办理结果").select_option("fraud_stopped")
+        await zhang.get_by_label("挽回金额").fill("3000")
+        await zhang.get_by_label("结束语").fill("以后接到这类电话先问我们。")
+        await zhang.get_by_role("button", name="办结").click()
+        await expect(zhang.locator("#ticket-head")).to_contain_text("劝阻诈骗成功，挽回 3,000 元")
+        await house.work()
+        assert house.channel.texts[-1] == "以后接到这类电话先问我们。"
+        assert await house.hear("身份证丢了怎么办") is not None
+        assert not any("反诈中心" in said for said in await house.said())
+
+
+@pytest.mark.slow
+async def test_a_reply_refused_because_a_colleague_was_faster_is_not_lost(
+    people: browsers.People, sqlite_url: str
+) -> None:
+    async with station(sqlite_url, people) as (house, root):
+        await house.hear(HELP)
+        ticket = await house.take("zhang")
+        page = await people.open("desk", base_url=root, expected_errors=("403", "409"))
+        await log_in(page, "zhang")
+        await page.goto(f"/console/tickets/{ticket}")
+        await page.get_by_label("回复居民").fill("写了很久的一段话")
+        async with house.store.write() as session:  # handed over elsewhere, on his phone
+            row = (await house.tickets())[0]
+            row = await session.merge(row)
+            row.assignee_id = (await house.officer("li")).id
+        await page.get_by_role("button", name="发送").click()
+        await expect(page.get_by_text("请先接手这条求助")).to_be_visible()
+        await expect(page.get_by_label("您刚才写的内容")).to_have_value("写了很久的一段话")
+        assert house.channel.texts == []
+
+
+@pytest.mark.slow
+async def test_pictures_and_canned_replies(people: browsers.People, sqlite_url: str) -> None:
+    png = bytes.fromhex(
+        "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c63606060600000000500"
+        "01a5f645400000000049454e44ae426082"
+    )
+    async with station(sqlite_url, people) as (house, root):
+        await house.hear(HELP)
+        ticket = await house.take("zhang")
+        page = await people.open("phone", base_url=root)
+        await log_in(page, "zhang")
+        await page.goto("/console/canned")
+        await page.get_by_label("标题").fill("请稍等")
+        await page.get_by_label("内容").fill("您好，我正在核实，请稍等。")
+        await page.get_by_role("button", name="保存").click()
+        await expect(page.get_by_text("常用语已保存")).to_be_visible()
+
+        await page.goto(f"/console/tickets/{ticket}")
+        await page.locator("summary", has_text="常用语").click()
+        await page.get_by_role("button", name="请稍等").click()
+        await expect(page.get_by_label("回复居民")).to_have_value("您好，我正在核实，请稍等。")
+        chosen = FilePayload(name="地图.png", mimeType="image/png", buffer=png)
+        await page.set_input_files("input[type=file]", files=[chosen])
+        await page.get_by_role("button", name="发送").click()
+        await expect(page.locator("#timeline .out.officer img")).to_be_visible()
+        while await house.work():
+            pass
+        assert house.channel.texts == ["", "您好，我正在核实，请稍等。"]
+        assert house.channel.given[0].reply.picture is not None
+
+
+@pytest.mark.slow
+async def test_the_queue_and_a_ticket_can_be_read_and_answered_without_scripts(
+    people: browsers.People, sqlite_url: str
+) -> None:
+    async with station(sqlite_url, people) as (house, root):
+        await house.hear(HELP)
+        page = await people.open("phone", base_url=root, javascript=False)
+        await log_in(page, "zhang")
+        await page.get_by_text(HELP).click()
+        await page.get_by_role("button", name="接手").click()
+        await page.get_by_label("回复居民").fill("请马上停止转账。")
+        await page.get_by_role("button", name="发送").click()
+        await expect(page.locator("#timeline")).to_contain_text("请马上停止转账。")
+        await house.work()
+        assert house.channel.texts == ["请马上停止转账。"]
