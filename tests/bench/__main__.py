@@ -1,0 +1,27 @@
+"""Runs the benchmarks: `make bench`, or `python -m tests.bench callbacks|questions|deliveries`."""
+
+import sys
+from collections.abc import Callable
+
+from tests.bench import bench_callbacks, bench_deliveries, bench_matcher
+
+BENCHMARKS: dict[str, Callable[[list[str]], object]] = {
+    "callbacks": bench_callbacks.main,
+    "questions": bench_matcher.main,
+    "deliveries": bench_deliveries.main,
+}
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        print(f"error: no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    for name in names or BENCHMARKS:
+        print(f"\n== {name} ==", flush=True)
+        BENCHMARKS[name]([])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
