@@ -629,7 +629,7 @@ async def test_5_what_is_said_to_one_resident_arrives_in_its_order(furnished_url
             async def slow(address: str, reply: Reply, *, delivery_id: int) -> Any:
                 under_way[address] += 1
                 most[address] = max(most[address], under_way[address])
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0.002 if address == "o-1" else 0.02)
                 order.append(delivery_id)
                 under_way[address] -= 1
                 return await send(address, reply, delivery_id=delivery_id)

@@ -141,42 +141,42 @@ def outgoing(
     now: datetime,
     officer_id: int | None = None,
     in_reply_to: int | None = None,
-) -> StoredMessage:
-    """The row of something said to the resident."""
-    return StoredMessage(
-        station_id=conversation.station_id,
-        conversation_id=conversation.id,
-        direction=Direction.OUT,
-        author=author,
-        officer_id=officer_id,
-        channel=conversation.channel,
-        address=conversation.address.address,
-        kind=MessageKind.IMAGE if reply.picture else MessageKind.TEXT,
-        body=reply.text,
-        media_id=reply.picture,
-        details=reply_details(reply),
-        in_reply_to=in_reply_to,
-        sent_at=now,
-        created_at=now,
-        state=MessageState.HANDLED,
-    )
+) -> dict[str, Any]:
+    """The columns of something said to the resident."""
+    return {
+        "station_id": conversation.station_id,
+        "conversation_id": conversation.id,
+        "direction": Direction.OUT,
+        "author": author,
+        "officer_id": officer_id,
+        "channel": conversation.channel,
+        "address": conversation.address.address,
+        "kind": MessageKind.IMAGE if reply.picture else MessageKind.TEXT,
+        "body": reply.text,
+        "media_id": reply.picture,
+        "details": reply_details(reply),
+        "in_reply_to": in_reply_to,
+        "sent_at": now,
+        "created_at": now,
+        "state": MessageState.HANDLED,
+    }
 
 
-def delivery_of(message: StoredMessage, conversation: Conversation, route: DeliveryRoute, now: datetime) -> Delivery:
-    """The promise that a message reaches its resident; `message` must have its number."""
+def delivery_of(message_id: int, conversation: Conversation, route: DeliveryRoute, now: datetime) -> dict[str, Any]:
+    """The columns of the promise that a message reaches its resident."""
     in_response = route is DeliveryRoute.RESPONSE
-    return Delivery(
-        station_id=conversation.station_id,
-        message_id=message.id,
-        resident_id=conversation.resident_id,
-        address_id=conversation.address_id,
-        channel=conversation.channel,
-        route=route,
-        state=DeliveryState.SENDING if in_response else DeliveryState.QUEUED,
-        rank=CHAT_RANK,
-        retry_at=now + RESPONSE_LEASE if in_response else now,
-        created_at=now,
-    )
+    return {
+        "station_id": conversation.station_id,
+        "message_id": message_id,
+        "resident_id": conversation.resident_id,
+        "address_id": conversation.address_id,
+        "channel": conversation.channel,
+        "route": route,
+        "state": DeliveryState.SENDING if in_response else DeliveryState.QUEUED,
+        "rank": CHAT_RANK,
+        "retry_at": now + RESPONSE_LEASE if in_response else now,
+        "created_at": now,
+    }
 
 
 async def say(
@@ -191,10 +191,11 @@ async def say(
     route: DeliveryRoute = DeliveryRoute.OUTBOX,
 ) -> StoredMessage:
     """Put a message to the resident into the log and promise its delivery."""
-    message = outgoing(conversation, reply, author=author, now=now, officer_id=officer_id, in_reply_to=in_reply_to)
+    columns = outgoing(conversation, reply, author=author, now=now, officer_id=officer_id, in_reply_to=in_reply_to)
+    message = StoredMessage(**columns)
     session.add(message)
     await session.flush()
-    session.add(delivery_of(message, conversation, route, now))
+    session.add(Delivery(**delivery_of(message.id, conversation, route, now)))
     conversation.last_message_at = now
     announce(session, Change(conversation.station_id, Kind.CONVERSATION, conversation.id, "said"))
     if route is DeliveryRoute.OUTBOX:

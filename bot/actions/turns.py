@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.actions import conversations, deliveries
@@ -71,10 +71,7 @@ async def write(session: AsyncSession, decided: Sequence[Decided], *, now: datet
     good = [turn for turn in decided if turn.stored_id in due - stale]
     if not good:
         return [Written(stale=turn.stored_id in due & stale) for turn in decided]
-    await session.execute(
-        update(StoredMessage),
-        [{"id": turn.stored_id, "conversation_id": turn.conversation.id, **understood(turn.answer)} for turn in good],
-    )
+    await _understand(session, good)
     await _touch(session, good, now)
     delivery_ids = await _say(session, [turn for turn in good if turn.answer.reply and turn.answer.reply.text], now)
     for turn in good:
@@ -100,6 +97,22 @@ async def _still_due(session: AsyncSession, stored_ids: Sequence[int]) -> set[in
         select(StoredMessage.id).where(StoredMessage.id.in_(stored_ids), StoredMessage.state == MessageState.RECEIVED)
     )
     return set(rows.scalars())
+
+
+async def _understand(session: AsyncSession, turns: Sequence[Decided]) -> None:
+    """How each message was understood, beside it."""
+    messages = Base.metadata.tables["messages"]
+    columns = [
+        {"of": turn.stored_id, "of_conversation": turn.conversation.id, **understood(turn.answer)} for turn in turns
+    ]
+    names = understood(turns[0].answer)
+    values = {name: bindparam(name, type_=messages.c[name].type) for name in names}
+    await session.execute(
+        update(messages)
+        .where(messages.c.id == bindparam("of"))
+        .values(conversation_id=bindparam("of_conversation"), **values),
+        columns,
+    )
 
 
 async def _touch(session: AsyncSession, turns: Sequence[Decided], now: datetime) -> None:
@@ -136,28 +149,37 @@ async def _say(session: AsyncSession, turns: Sequence[Decided], now: datetime) -
     """Log the replies and promise their delivery; returns delivery ids by message answered, if for the response."""
     if not turns:
         return {}
-    said = [
-        conversations.outgoing(
-            turn.conversation, turn.answer.reply or Reply(""), author=Author.BOT, now=now, in_reply_to=turn.stored_id
-        )
-        for turn in turns
-    ]
-    session.add_all(said)
-    await session.flush()
-    promises = [
-        conversations.delivery_of(
-            message,
-            turn.conversation,
-            DeliveryRoute.RESPONSE if turn.in_response else DeliveryRoute.OUTBOX,
-            now,
-        )
-        for message, turn in zip(said, turns, strict=True)
-    ]
-    session.add_all(promises)
-    await session.flush()
+    messages, promises = Base.metadata.tables["messages"], Base.metadata.tables["deliveries"]
+    written = await session.execute(
+        insert(messages).returning(messages.c.id, messages.c.in_reply_to),
+        [
+            conversations.outgoing(
+                turn.conversation,
+                turn.answer.reply or Reply(""),
+                author=Author.BOT,
+                now=now,
+                in_reply_to=turn.stored_id,
+            )
+            for turn in turns
+        ],
+    )
+    said = {in_reply_to: number for number, in_reply_to in written}
+    promised = await session.execute(
+        insert(promises).returning(promises.c.id, promises.c.message_id),
+        [
+            conversations.delivery_of(
+                said[turn.stored_id],
+                turn.conversation,
+                DeliveryRoute.RESPONSE if turn.in_response else DeliveryRoute.OUTBOX,
+                now,
+            )
+            for turn in turns
+        ],
+    )
     if any(not turn.in_response for turn in turns):
         announce(session, Change(turns[0].conversation.station_id, Kind.DELIVERIES, 0))
-    return {turn.stored_id: promise.id for turn, promise in zip(turns, promises, strict=True) if turn.in_response}
+    deliveries_of = {message_id: number for number, message_id in promised}
+    return {turn.stored_id: deliveries_of[said[turn.stored_id]] for turn in turns if turn.in_response}
 
 
 async def act(session: AsyncSession, turn: Turn, answer: Answer, *, now: datetime) -> Reply | None:

@@ -17,5 +17,5 @@ async def write_rows(session: AsyncSession, table: type[Any], rows: Sequence[dic
 def insert_if_new(session: AsyncSession, table: type[Any]) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that passes over rows whose unique key is taken; both databases spell it alike, SQLAlchemy does not."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement: postgresql.Insert | sqlite.Insert = dialect.insert(table).on_conflict_do_nothing()
+    statement: postgresql.Insert | sqlite.Insert = dialect.insert(table.__table__).on_conflict_do_nothing()
     return statement

@@ -14,7 +14,7 @@ from bot.store.models import Author, Conversation, Officer, SearchWord, StoredMe
 
 Words = Callable[[str], Iterable[str]]  # the knowledge's own word splitter
 
-INDEXED_AT_ONCE = 200
+INDEXED_AT_ONCE = 50  # a short transaction: residents wait behind it
 PAGE_ROWS = 30
 _PURPOSE, _TEXT = "search", "text"
 
@@ -44,7 +44,7 @@ async def index_pending(session: AsyncSession, station_id: int, words: Words) ->
     rows = list(
         (
             await session.execute(
-                select(StoredMessage)
+                select(StoredMessage.id, StoredMessage.body)
                 .where(
                     StoredMessage.station_id == station_id,
                     StoredMessage.indexed.is_(False),
@@ -54,7 +54,7 @@ async def index_pending(session: AsyncSession, station_id: int, words: Words) ->
                 .limit(INDEXED_AT_ONCE)
                 .with_for_update(skip_locked=True)
             )
-        ).scalars()
+        ).all()
     )
     texts = {row.id: blind_index(row.body, _TEXT) for row in rows}
     bodies = {texts[row.id]: row.body for row in rows}

@@ -86,7 +86,7 @@ def _signed(pusher: Pusher, count: int, tag: str) -> list[Signed]:
         pusher.sign(
             {
                 "ToUserName": pusher.account,
-                "FromUserName": f"o{tag}{n % RESIDENTS:027d}"[:28],
+                "FromUserName": f"o{n % RESIDENTS:027d}",
                 "CreateTime": str(now),
                 "MsgType": "text",
                 "Content": QUESTIONS[n % len(QUESTIONS)],
