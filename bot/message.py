@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from bot.reach import Grant
+
 PICTURE_LIMIT_BYTES = 2 * 1024 * 1024  # the platforms refuse larger ones
 
 
@@ -65,6 +67,7 @@ class Message:
     location: Location | None = None
     event: Event | None = None
     extra: Mapping[str, str] = field(default_factory=dict)  # platform details worth keeping, e.g. the title of a link
+    grant: Grant | None = None  # what the platform lets us send because of it; None: nothing more than before
 
     @property
     def is_about_account(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Protocol
 from aiohttp import web
 
 from bot.message import Message, Reply
+from bot.reach import Rules
 
 
 class Failure(StrEnum):
@@ -97,6 +98,7 @@ class Channel(Protocol):
 
     name: str  # as in config.yaml, e.g. "fenglin"
     kind: str  # "webchat", "official_account", …
+    rules: Rules  # what the platform allows
 
     def routes(self) -> list[web.RouteDef]:
         """The HTTP routes this channel answers on."""

@@ -11,7 +11,8 @@ from aiohttp import web
 from bot import clock
 from bot.channels.base import Answer, Failure, Feed, Picture, PictureStore, SendError, Sent, TokenStore
 from bot.channels.metrics import REFUSED_CALLBACKS, UNKNOWN_MESSAGES, UNSTORED_MESSAGES
-from bot.channels.wechat_api import TOTAL_SECONDS, WeChatApi
+from bot.channels.platform_api import TOTAL_SECONDS
+from bot.channels.wechat_api import WeChatApi
 from bot.channels.wechat_envelope import BODY_LIMIT_BYTES, Envelope, Opened, Reason, RefusedError, words_for_xml
 from bot.channels.wechat_errors import MEDIA_CODES, TOO_LONG
 from bot.channels.wechat_messages import (
@@ -24,6 +25,7 @@ from bot.channels.wechat_messages import (
 )
 from bot.config import OfficialAccountSettings
 from bot.message import EventKind, Message, MessageKind, Reply
+from bot.reach import Rules
 
 # The platform hangs up after 5 seconds and delivers again.
 ANSWER_SECONDS = 4.0  # what we wait for an answer to be ready
@@ -64,7 +66,8 @@ class OfficialAccount:
         self.name = settings.name
         self._feed = feed
         self._pictures = pictures
-        self._can_write_later = settings.account_type == "service"  # a subscription account has it only when verified
+        can_write_later = settings.account_type == "service"  # a subscription account has it only when verified
+        self.rules = Rules(windowed=True, writes_later=can_write_later, mass=can_write_later)
         self._body_seconds = body_seconds
         keys = [settings.encoding_aes_key, settings.previous_aes_key]
         self._envelope = Envelope(
@@ -160,7 +163,7 @@ class OfficialAccount:
         """Whether the response can carry the whole reply. What cannot is not confirmed, so the outbox sends it all."""
         if reply.picture is not None or not (reply.text or reply.choices):
             return False
-        return fits_passive(words_for_xml(with_choices(reply))) or not self._can_write_later
+        return fits_passive(words_for_xml(with_choices(reply))) or not self.rules.writes_later
 
     async def _answer(self, request: web.Request, opened: Opened, answer: Answer) -> web.StreamResponse:
         # Cut only where nothing can follow: an account that cannot write later.

@@ -1,45 +1,14 @@
-"""What WeChat's error codes mean for a delivery, and the sentence the officer reads."""
+"""What WeChat's error codes mean for an official account, and the sentences the officer reads."""
 
-import ipaddress
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
-from enum import StrEnum
 
-from bot import clock
-from bot.channels.base import Failure, SendError
+from bot.channels.base import Failure
+from bot.channels.platform_errors import Again, ErrorRow, ErrorTable
 
-# The platform answers with one of these when the token is at fault: fetch a new one and try once more.
-TOKEN_CODES = frozenset({40001, 40014, 42001})
-# 45065: the same clientmsgid came within 24 hours; the platform has the message and sends it once.
-ACCEPTED_CODES = frozenset({0, 45065})
 # Media ids live three days.
 MEDIA_CODES = frozenset({40007, 40008})
 TOO_LONG = 45002
 NO_SUCH_TYPE = 48008
-
-_CHINA = timezone(timedelta(hours=8))  # daily quotas begin anew at midnight there, wherever this program runs
-
-
-class Again(StrEnum):
-    """When a RETRY is worth it."""
-
-    SOON = "soon"  # the outbox's own back-off
-    MINUTE = "minute"
-    HALF_HOUR = "half_hour"
-    TOMORROW = "tomorrow"
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorRow:
-    """One row: what it means for the delivery, the officer's sentence, whether the station must be told."""
-
-    failure: Failure
-    reason: str
-    again: Again = Again.SOON
-    alarm: bool = False
-
 
 _BUSY = ErrorRow(Failure.RETRY, "微信平台繁忙，稍后自动重发。")
 _TOKEN = ErrorRow(
@@ -60,7 +29,7 @@ _TYPING = ErrorRow(Failure.REFUSED, "“正在输入”提示没有显示，不�
 _UNFOLLOWED = ErrorRow(Failure.REFUSED, "居民已取消关注公众号，无法送达。请改用电话或上门联系。")
 _ADMIN_TAP = ErrorRow(Failure.RETRY, "群发正在等待公众号管理员在微信里确认，30 分钟内有效。", Again.HALF_HOUR)
 
-TABLE: Mapping[int, ErrorRow] = {
+_ROWS: Mapping[int, ErrorRow] = {
     -1: _BUSY,
     268487001: _BUSY,
     268487002: _BUSY,
@@ -141,49 +110,14 @@ _WRONG_SECRET = ErrorRow(Failure.CHANNEL_DOWN, "公众号的 AppSecret 不正确
 _NO_TOKEN = ErrorRow(Failure.CHANNEL_DOWN, "微信不发放接口凭证，发送已停止。请把代码告诉管理员。", alarm=True)
 
 
-def row_for(code: int) -> ErrorRow:
-    """The row of a code an API call answered with."""
-    return TABLE.get(code, _UNKNOWN_CODE)
+_TOKEN_CODES = frozenset({40001, 40014, 42001})
 
-
-def token_row_for(code: int) -> ErrorRow:
-    """The row of a code the token call answered with: without a token nothing can be sent at all."""
-    if code in TOKEN_CODES:
-        return _WRONG_SECRET  # the same number means something else here
-    row = TABLE.get(code, _NO_TOKEN)
-    return row if row.failure in {Failure.RETRY, Failure.CHANNEL_DOWN} else _NO_TOKEN
-
-
-def error_of(row: ErrorRow, code: int | str, errmsg: str = "") -> SendError:
-    """The error for one row. Of `errmsg` only an IP address is used: the rest may name people and credentials."""
-    reason = row.reason
-    if code == 40164 and (address := _address_in(errmsg)):
-        reason = f"本机的 IP {address} 不在公众号的白名单里，发送已停止。请管理员在公众平台加上它。"
-    return SendError(row.failure, str(code), reason, after=_wait(row.again))
-
-
-def request_id_in(errmsg: str) -> str:
-    """The platform's number of the call, which its support asks for."""
-    found = re.search(r"rid: ([0-9a-f-]{8,64})", errmsg)
-    return found[1] if found else ""
-
-
-def _address_in(errmsg: str) -> str:
-    for word in re.findall(r"[0-9A-Fa-f.:]{3,45}", errmsg):
-        try:
-            return str(ipaddress.ip_address(word.strip(":.")))
-        except ValueError:
-            continue
-    return ""
-
-
-def _wait(again: Again) -> timedelta | None:
-    if again is Again.MINUTE:
-        return timedelta(seconds=60)
-    if again is Again.HALF_HOUR:
-        return timedelta(minutes=30)
-    if again is Again.TOMORROW:
-        present = clock.now().astimezone(_CHINA)
-        midnight = datetime.combine(present.date() + timedelta(days=1), datetime.min.time(), _CHINA)
-        return midnight - present
-    return None
+OFFICIAL_ACCOUNT = ErrorTable(
+    rows=_ROWS,
+    unknown=_UNKNOWN_CODE,
+    no_token=_NO_TOKEN,
+    token_rows=dict.fromkeys(_TOKEN_CODES, _WRONG_SECRET),  # the same numbers mean something else there
+    token_codes=_TOKEN_CODES,
+    # 45065: the same clientmsgid came within 24 hours; the platform has the message and sends it once.
+    accepted_codes=frozenset({0, 45065}),
+)

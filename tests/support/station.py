@@ -22,6 +22,7 @@ from bot.channels.base import Picture, Sent
 from bot.config import parse_config
 from bot.dispatcher import Dispatcher, Ready, RouteFunction
 from bot.message import Event, EventKind, Message, MessageKind, Reply
+from bot.reach import Rules
 from bot.router import StationInfo
 from bot.runtime import Runtime
 from bot.store import migrations
@@ -112,6 +113,7 @@ class FakeChannel:
 
     def __init__(self, name: str = CHANNEL) -> None:
         self.name = name
+        self.rules = Rules()
         self.given: list[Given] = []
         self.tried = 0
         self.script: deque[Exception | None] = deque()  # one for each coming send: an error, or None for taking it

@@ -22,6 +22,7 @@ from bot.channels.webchat.limits import Limit
 from bot.channels.webchat.page import TEXT_MOST, Look, Page
 from bot.config import WebChatSettings
 from bot.message import PICTURE_LIMIT_BYTES, Event, EventKind, Message, MessageKind, Reply
+from bot.reach import Rules
 
 # What a person never reaches and a program quickly does. Many people share one address behind a carrier's NAT.
 MESSAGES_PER_MINUTE = 30
@@ -110,6 +111,7 @@ class WebChat:
     """The channel of residents who come with a browser. The stored row is the delivery: open pages show it at once."""
 
     kind = "webchat"
+    rules = Rules()  # no platform stands between
 
     def __init__(
         self,
