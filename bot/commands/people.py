@@ -7,16 +7,13 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from zipfile import BadZipFile
-
-from openpyxl import load_workbook
-from openpyxl.utils.exceptions import InvalidFileException
 
 from bot.actions import imports, officers
 from bot.actions.audit import Actor
 from bot.actions.errors import ActionError, Conflict
 from bot.commands import CommandError
 from bot.commands.opened import opened_store
+from bot.commands.workbook import read_workbook
 from bot.config import load_config
 from bot.security.passwords import MIN_CHARACTERS, PasswordError, check_new_password, hash_password
 from bot.store.models import Role
@@ -82,7 +79,7 @@ def _read_rows(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         lines = list(_xlsx(file) if file.suffix.casefold() == ".xlsx" else _csv(file))
     except FileNotFoundError as error:
         raise CommandError(f"{file}: there is no such file") from error
-    except (OSError, UnicodeDecodeError, BadZipFile, InvalidFileException, csv.Error, KeyError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise CommandError(f"{file}: is no readable .xlsx or UTF-8 .csv file ({error})") from error
     if not lines:
         raise CommandError(f"{file}: is empty; the first line names the columns: {', '.join(imports.COLUMNS)}")
@@ -104,6 +101,6 @@ def _csv(file: Path) -> Iterator[list[str]]:
 
 
 def _xlsx(file: Path) -> Iterator[list[str]]:
-    sheet = load_workbook(file, read_only=True, data_only=True).worksheets[0]
-    for row in sheet.iter_rows(values_only=True):
+    first_sheet = next(iter(read_workbook(file).values()))
+    for row in first_sheet:
         yield ["" if cell is None else str(cell) for cell in row]

@@ -15,12 +15,11 @@ from typing import Any
 
 from sqlalchemy import Column, LargeBinary, Table, func, insert, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import TypeDecorator
 
 from bot.store import migrations
 from bot.store.engine import Store
 from bot.store.models import Base
-from bot.store.types import BigId, UtcDateTime
+from bot.store.types import BigId, EncryptedBytes, EncryptedJson, EncryptedText
 
 _FORMAT = "neighbourhood-officer-backup"
 _ROWS_AT_ONCE = 500
@@ -111,9 +110,8 @@ def _lines(file: Path) -> Iterator[Any]:
 
 def _raw_type(column: Column[Any]) -> Any:
     """The type whose values are the stored ones: ciphertext stays ciphertext."""
-    if isinstance(column.type, TypeDecorator) and not isinstance(column.type, UtcDateTime):
-        return LargeBinary()
-    return column.type
+    encrypted = isinstance(column.type, EncryptedText | EncryptedJson | EncryptedBytes)
+    return LargeBinary() if encrypted else column.type
 
 
 def _raw(column: Column[Any]) -> Any:
