@@ -85,7 +85,6 @@ def _with_config(parser: ArgumentParser) -> ArgumentParser:
 
 
 def main() -> int:
-    gc.freeze()
     gc.enable()
     arguments = _parser().parse_args()
     try:
