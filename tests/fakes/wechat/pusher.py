@@ -115,7 +115,8 @@ class Pusher(Deliverer):
             same_bytes=same_bytes,
             concurrent=concurrent,
         )
-        push = Push(dict(fields), attempts)
+        push = Push(dict(fields), self._now(), attempts)
+        self.pushes.append(push)
         answered = next((one for one in attempts if one.status is not None), attempts[-1])
         push.verdict, push.reply = self.judge(answered, fields, encrypted=how.get("mode", self.mode) != "plain")
         if show and (openid := fields.get("FromUserName", "")):

@@ -80,7 +80,8 @@ class CorpPusher(Deliverer):
             same_bytes=same_bytes,
             concurrent=concurrent,
         )
-        push = Push(dict(fields), attempts)
+        push = Push(dict(fields), self._now(), attempts)
+        self.pushes.append(push)
         if push.status == 200 and push.body in {b"", b"success"}:
             push.verdict = "silent"
         return push
