@@ -370,7 +370,8 @@ def _choice(choice: dict[str, Any]) -> dict[str, str]:
 
 
 def _call_row(call: Call) -> dict[str, str]:
-    code = "无应答" if call.errcode is None else f"errcode {call.errcode}"
+    none = "无应答" if call.fault else "文件"
+    code = none if call.errcode is None else f"errcode {call.errcode}"
     fault = f" · 故障 {call.fault}" if call.fault else ""
     return {"way": "调用", "what": f"{call.method} {call.path}", "result": code + fault}
 
