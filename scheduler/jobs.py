@@ -93,9 +93,10 @@ async def fetch_pictures(desk: Desk) -> None:
 
 
 async def remind_of_tickets(desk: Desk) -> None:
-    """Tickets nobody took for too long are raised and announced again."""
+    """Tickets nobody took for too long, and calls for help nobody reacted to, are announced again."""
     async with desk.store.write() as session:
         await reminders.raise_unanswered(session, desk.station_id, now=clock.now())
+        await reminders.ring_again(session, desk.station_id, now=clock.now())
 
 
 async def take_over_knowledge(desk: Desk) -> None:

@@ -95,8 +95,8 @@ async def _send(response: web.StreamResponse, event: str) -> None:
 
 
 async def _calls_me(visit: Visit, change: Change) -> bool:
-    """Whether this officer should hear it: his resident wrote, or a colleague gave him a ticket."""
-    if change.kind is not Kind.TICKET or change.what not in ("message", "handed"):
+    """Whether this officer should hear it: his resident wrote or calls for help, or a colleague gave him a ticket."""
+    if change.kind is not Kind.TICKET or change.what not in ("message", "call", "handed"):
         return False
     async with visit.store.read() as session:
         return await assignee_of(session, visit.station_id, change.id) == visit.officer.id

@@ -56,6 +56,7 @@ ROUTES = (
     Route("GET", "/console/tickets", tickets.queue, Permission.ANSWER),
     Route("GET", _TICKET, tickets.show, Permission.ANSWER),
     Route("POST", f"{_TICKET}/take", tickets.take, Permission.ANSWER, again=tickets.show),
+    Route("POST", f"{_TICKET}/attend", tickets.attend, Permission.ANSWER, again=tickets.show),
     Route("POST", f"{_TICKET}/reply", tickets.reply, Permission.ANSWER, again=tickets.show),
     Route("POST", f"{_TICKET}/note", tickets.note, Permission.ANSWER, again=tickets.show),
     Route("POST", f"{_TICKET}/hand-over", tickets.hand_over, Permission.ANSWER, again=tickets.show),
