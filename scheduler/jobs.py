@@ -63,6 +63,13 @@ async def move_broadcasts(desk: Desk) -> None:
     async with desk.store.write() as session:
         for broadcast in await broadcasts.claim_sending(session, desk.station_id):
             await broadcasts.finish_if_ended(session, broadcast)
+    more = True
+    while more:
+        async with desk.store.write() as session:
+            more = False
+            for broadcast in await broadcasts.claim_cut_short(session, desk.station_id):
+                if await broadcasts.expand_skipped(session, broadcast):
+                    more = True
 
 
 async def resume_messages(desk: Desk) -> None:
