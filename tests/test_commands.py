@@ -245,11 +245,16 @@ def test_an_officer_can_log_in(run: Run, station: Path) -> None:
         "add-officer", "wang.fang", "王芳", "--role", "chief", "--badge", "033111", "--phone", "13900009999",
         typed=f"{PASSWORD}\n",
     )  # fmt: skip
-    assert (shown.code, shown.err, shown.out) == (0, "", "wang.fang (chief) can log in now\n")
+    assert (shown.code, shown.err, shown.out) == (
+        0,
+        "",
+        "wang.fang (chief) can log in now, and then chooses a password of his own\n",
+    )
     (officer,) = rows(station, select(Officer).where(Officer.username == "wang.fang"))
     assert isinstance(officer, Officer)
     assert (officer.name, officer.role, officer.badge, officer.phone) == ("王芳", Role.CHIEF, "033111", "13900009999")
     assert asyncio.run(verify_password(officer.password_hash, PASSWORD))
+    assert officer.password_given
     events = rows(station, select(AuditEvent).where(AuditEvent.subject == f"officer:{officer.id}"))
     assert [event.action for event in events if isinstance(event, AuditEvent)] == ["officer.added"]
 

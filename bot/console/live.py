@@ -106,7 +106,7 @@ async def _still_logged_in(visit: Visit) -> bool:
     """The log-in behind the page; touched at most once a minute."""
     async with visit.store.read() as session:
         login = await sessions.find(session, visit.station_id, visit.request.cookies.get(sessions.COOKIE, ""))
-        if login is None or not login.second_factor_done:
+        if login is None or not login.is_let_in:
             return False
         visit.login = login  # his role may have changed
         stale = await sessions.needs_touch(session, login.session_id)

@@ -46,8 +46,8 @@ ROUTES = (
     Route("GET", "/console/", home.show, Permission.SELF),
     Route("GET", "/console/live", live.stream, Permission.SELF),
     # one's own account
-    Route("GET", "/console/me", me.show, Permission.SELF),
-    Route("POST", "/console/me/password", me.change_password, Permission.SELF, again=me.show),
+    Route("GET", "/console/me", me.show, Open.OWN),
+    Route("POST", "/console/me/password", me.change_password, Open.OWN, again=me.show),
     Route("GET", "/console/me/second-factor", me.show_second_factor, Permission.SELF),
     Route("POST", "/console/me/second-factor", me.turn_on, Permission.SELF, again=me.show_second_factor),
     Route("POST", "/console/me/second-factor/off", me.turn_off, Permission.SELF, again=me.show),

@@ -278,7 +278,7 @@ async def _furnish(session: AsyncSession, name: str) -> Furniture:
     for username, (person, role) in PEOPLE.items():
         officer = await officers.add_officer(
             session, row.id, username=username, name=person, role=role, password_hash=PASSWORD_HASH,
-            actor=Actor(row.id),
+            password_given=False, actor=Actor(row.id),
         )  # fmt: skip
         people[username] = officer.id
         if username == "zhang":

@@ -228,7 +228,7 @@ async def furnish(store: Store, name: str) -> StationHouse:
         for username, person, role in _PEOPLE:
             officer = await officers.add_officer(
                 session, row.id, username=username, name=person, role=role, password_hash=PASSWORD_HASH,
-                badge=f"33{len(house.officers):04d}", duty={"mon": ["08:30-17:30"]}, actor=actor,
+                password_given=False, badge=f"33{len(house.officers):04d}", duty={"mon": ["08:30-17:30"]}, actor=actor,
             )  # fmt: skip
             house.officers[username] = officer.id
         zhang = await session.get_one(Officer, house.officers["zhang"])

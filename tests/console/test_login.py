@@ -190,7 +190,7 @@ def secret_in(page: str) -> str:
     return found[1]
 
 
-async def test_with_a_second_factor_the_password_alone_is_not_enough(house: House) -> None:
+async def test_with_a_second_factor_the_password_alone_is_not_enough(house: House, later: Later) -> None:
     browser = await house.logged_in("chen")
     secret = secret_in(await browser.read("/console/me/second-factor"))
     wrong = await browser.post("/console/me/second-factor", secret=secret, code="000000")
@@ -205,9 +205,18 @@ async def test_with_a_second_factor_the_password_alone_is_not_enough(house: Hous
     assert (await again.get("/console/tickets")).headers["Location"].startswith("/console/second-factor")
     await again.get("/console/second-factor?next=/console/canned")
     assert (await again.post("/console/second-factor", code="000000")).status == 422
-    through = await again.post("/console/second-factor", code=pyotp.TOTP(secret).now(), next="/console/canned")
+    seen = await again.post("/console/second-factor", code=pyotp.TOTP(secret).now(), next="/console/canned")
+    assert seen.status == 422, "the code was used to switch it on"
+    later.by(timedelta(minutes=2))
+    code = pyotp.TOTP(secret).at(clock.now())
+    through = await again.post("/console/second-factor", code=code, next="/console/canned")
     assert through.headers["Location"] == "/console/canned"
     assert (await again.get("/console/tickets")).status == 200
+    overlooked = house.browser()
+    await overlooked.log_in("chen")
+    await overlooked.get("/console/second-factor")
+    assert (await overlooked.post("/console/second-factor", code=code)).status == 422, "and this one to come in"
+    assert (await overlooked.get("/console/tickets")).headers["Location"].startswith("/console/second-factor")
 
 
 async def test_codes_cannot_be_guessed_one_after_the_other(house: House) -> None:

@@ -113,7 +113,7 @@ def _second_never_commits(said: str, expand: _Expand) -> _Expand:
 async def _expanding(url: str) -> None:
     """A warning has its first delivery rows; the transaction with the next ones is never committed."""
     broadcasts.CHUNK_RESIDENTS = 3
-    broadcasts.expand = _second_never_commits("expanding", broadcasts.expand)
+    broadcasts.expand = _second_never_commits("expanding", broadcasts.expand)  # type: ignore[assignment]
     async with House.opened(url) as house:
         await jobs.move_broadcasts(house.desk)
 
@@ -121,7 +121,9 @@ async def _expanding(url: str) -> None:
 async def _skipping(url: str) -> None:
     """The same with the rows of those whom a stopped warning never reached."""
     broadcasts.CHUNK_SKIPPED = 3
-    broadcasts.expand_skipped = _second_never_commits("skipping", broadcasts.expand_skipped)
+    broadcasts.expand_skipped = _second_never_commits(  # type: ignore[assignment]
+        "skipping", broadcasts.expand_skipped
+    )
     async with House.opened(url) as house:
         await jobs.move_broadcasts(house.desk)
 
