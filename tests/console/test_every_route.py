@@ -7,7 +7,8 @@ from bot.console.routes import ROUTES
 from bot.console.texts import ERRORS, STALE_FORM
 from bot.security.permissions import Permission, may
 from bot.store.models import Officer, Role, TicketState
-from tests.console.house import PASSWORD, Browser, House, MakeHouse
+from tests.console.house import Browser, House, MakeHouse
+from tests.support.two_stations import PASSWORD
 
 ROLES = {
     "chen": Role.OFFICER,
