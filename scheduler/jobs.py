@@ -93,7 +93,7 @@ async def fetch_pictures(desk: Desk) -> None:
         except SendError as error:
             log.warning("picture not fetched", extra={"message_id": message_id, "code": error.code})
             async with desk.store.write() as session:
-                await media.not_fetched(session, message_id, final=not error.retryable)
+                await media.not_fetched(session, message_id, now=clock.now(), final=not error.retryable)
             continue
         async with desk.store.write() as session:
             await media.attach(session, message_id, picture.content_type, picture.data)

@@ -87,7 +87,7 @@ async def test_personal_data_is_masked_everywhere(house: House) -> None:
     heard = [
         whole,
         await chief.read("/tickets"),
-        await chief.read("/search", reason="核实投诉"),
+        await chief.do("/search", {"reason": "核实投诉"}),
         await chief.do("/broadcasts/reach", {"audience": {}}),
     ]
     for personal in (NAME, PHONE, HOME, "visitor-1"):
