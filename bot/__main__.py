@@ -69,7 +69,10 @@ def _parser() -> ArgumentParser:
         ("restore", data.restore, "fill an empty database from FILE"),
     ):
         _with_config(_add(commands, name, command, words)).add_argument("file", type=Path)
-    _with_config(_add(commands, "verify-log", data.verify_log, "check the chain of the audit log"))
+    verify = _with_config(_add(commands, "verify-log", data.verify_log, "check the chain of the audit log"))
+    verify.add_argument(
+        "--anchor", type=Path, metavar="FILE", help="check the ends of the log in FILE as well, and add this one to it"
+    )
     return parser
 
 

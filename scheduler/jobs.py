@@ -12,7 +12,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from bot import clock
-from bot.actions import broadcasts, media, messages, reminders, retention
+from bot.actions import audit, broadcasts, media, messages, reminders, retention
 from bot.channels.base import Channel, SendError
 from bot.store import search
 from bot.store.engine import Store
@@ -63,6 +63,13 @@ async def move_broadcasts(desk: Desk) -> None:
     async with desk.store.write() as session:
         for broadcast in await broadcasts.claim_sending(session, desk.station_id):
             await broadcasts.finish_if_ended(session, broadcast)
+    more = True
+    while more:
+        async with desk.store.write() as session:
+            more = False
+            for broadcast in await broadcasts.claim_cut_short(session, desk.station_id):
+                if await broadcasts.expand_skipped(session, broadcast):
+                    more = True
 
 
 async def resume_messages(desk: Desk) -> None:
@@ -86,16 +93,17 @@ async def fetch_pictures(desk: Desk) -> None:
         except SendError as error:
             log.warning("picture not fetched", extra={"message_id": message_id, "code": error.code})
             async with desk.store.write() as session:
-                await media.not_fetched(session, message_id, final=not error.retryable)
+                await media.not_fetched(session, message_id, now=clock.now(), final=not error.retryable)
             continue
         async with desk.store.write() as session:
             await media.attach(session, message_id, picture.content_type, picture.data)
 
 
 async def remind_of_tickets(desk: Desk) -> None:
-    """Tickets nobody took for too long are raised and announced again."""
+    """Tickets nobody took for too long, and calls for help nobody reacted to, are announced again."""
     async with desk.store.write() as session:
         await reminders.raise_unanswered(session, desk.station_id, now=clock.now())
+        await reminders.ring_again(session, desk.station_id, now=clock.now())
 
 
 async def take_over_knowledge(desk: Desk) -> None:
@@ -133,6 +141,16 @@ async def forget(desk: Desk) -> None:
         await retention.forget_old_sessions(session, desk.station_id, now=clock.now())
 
 
+async def anchor_audit_log(desk: Desk) -> None:
+    """The end of the audit log stands in the program's log too, which whoever reaches the database does not reach."""
+    async with desk.store.read() as session:
+        end = await audit.newest(session, desk.station_id)
+    if end is not None:
+        # in groups of eight: a long row of digits would be blotted out as a phone number
+        groups = "-".join(end.hash[at : at + 8] for at in range(0, len(end.hash), 8))
+        log.info("end of the audit log", extra={"station_id": desk.station_id, "seq": end.seq, "hash": groups})
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     work: Callable[[Desk], Awaitable[None]]
@@ -149,6 +167,7 @@ JOBS = (
     Job(take_over_knowledge, every=timedelta(seconds=5)),
     Job(remind_of_tickets, every=timedelta(seconds=20)),
     Job(forget, at="03:30"),  # the quietest hour
+    Job(anchor_audit_log, at="00:05"),
 )
 
 

@@ -3,10 +3,13 @@
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
+from jinja2 import BytecodeCache, Environment
+from jinja2.bccache import Bucket
 from playwright.async_api import Browser, Page
 
 from tests.support import browser as browsers
@@ -38,6 +41,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.postgres)
         if "browser" in fixtures:
             item.add_marker(pytest.mark.browser)
+
+
+# -- pages ------------------------------------------------------------------------------------------------------------
+
+
+class _CompiledOnce(BytecodeCache):
+    """Compiled templates of this process: a console compiles 35 of them, and a test starts two consoles."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if code := self._code.get((bucket.key, bucket.checksum)):
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key, bucket.checksum] = bucket.bytecode_to_string()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    compiled = partial(Environment, bytecode_cache=_CompiledOnce())
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("bot.console.templating", "bot.channels.webchat.page"):
+            patch.setattr(f"{module}.Environment", compiled)
+        yield
 
 
 # -- databases --------------------------------------------------------------------------------------------------------

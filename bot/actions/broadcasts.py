@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
@@ -30,6 +30,11 @@ from bot.store.models import (
 
 WARNING_RANK = 10  # behind every chat message in the outbox
 CHUNK_RESIDENTS = 500  # delivery rows written in one transaction
+CHUNK_SKIPPED = 5000  # … by one statement, when nothing of them is to be sent
+_SKIP_REASONS = {  # why nothing more of a warning leaves, as the result page says it
+    BroadcastState.CANCELLED: "已由民警停止发送",
+    BroadcastState.EXPIRED: "已过失效时间，不再发送",
+}
 BODY_CHARACTERS = 600  # what every platform takes in one message
 TITLE_CHARACTERS = 60
 DEFAULT_LIFE = timedelta(days=2)  # a warning that could not be sent by then is stale
@@ -282,7 +287,7 @@ async def stop(session: AsyncSession, broadcast: Broadcast, *, why: str, actor: 
     """Nothing more of it leaves. Returns how many deliveries were still waiting."""
     _move(broadcast, BroadcastState.CANCELLED)
     broadcast.finished_at = clock.now()
-    skipped = await _skip_rest(session, broadcast, "已由民警停止发送")
+    skipped = await _skip_rest(session, broadcast)
     await record(
         session, actor, "broadcast.stopped", f"broadcast:{broadcast.id}", why=why, details={"skipped": skipped}
     )
@@ -294,7 +299,9 @@ async def _stop_unsealed(session: AsyncSession, broadcast: Broadcast) -> None:
     await stop(session, broadcast, why="内容与审批不一致，已自动停止", actor=Actor(broadcast.station_id))
 
 
-async def _skip_rest(session: AsyncSession, broadcast: Broadcast, reason: str) -> int:
+async def _skip_rest(session: AsyncSession, broadcast: Broadcast) -> int:
+    """What is written down and not on its way yet; `expand_skipped` writes the rows that are still missing."""
+    reason = _SKIP_REASONS[broadcast.state]
     skipped = await session.execute(
         update(Delivery)
         .where(Delivery.broadcast_id == broadcast.id, Delivery.state == DeliveryState.QUEUED)
@@ -419,6 +426,54 @@ async def expand(session: AsyncSession, broadcast: Broadcast) -> int:
     return len(residents)
 
 
+async def claim_cut_short(session: AsyncSession, station_id: int) -> list[Broadcast]:
+    """Warnings that were stopped or expired before each recipient had a row, locked for this process."""
+    query = (
+        select(Broadcast)
+        .where(
+            Broadcast.station_id == station_id,
+            Broadcast.state.in_(_SKIP_REASONS),
+            Broadcast.started_at.is_not(None),
+            Broadcast.expanded.is_(False),
+        )
+        .order_by(Broadcast.id)
+        .with_for_update(skip_locked=True)
+    )
+    return list((await session.execute(query)).scalars())
+
+
+async def expand_skipped(session: AsyncSession, broadcast: Broadcast) -> int:
+    """Write skipped rows for the next of those a warning never reached; 0 when each recipient has one."""
+    if broadcast.seal != seal_of(broadcast):
+        broadcast.expanded = True  # whom it was meant for is not known any more
+        return 0
+    ended = broadcast.finished_at or clock.now()
+    left = (
+        select(Resident.id)
+        .where(
+            _belongs(broadcast.station_id, Audience.from_json(broadcast.audience), ended),
+            Resident.id > broadcast.expanded_to,
+            Resident.created_at <= ended,
+        )
+        .order_by(Resident.id)
+        .limit(CHUNK_SKIPPED)
+        .subquery()
+    )
+    last = (await session.execute(select(func.max(left.c.id)))).scalar_one()
+    if last is None:
+        broadcast.expanded = True
+        return 0
+    columns = _delivery(broadcast, 0, None, ended) | {"reason": _SKIP_REASONS[broadcast.state]}
+    table = Delivery.__table__
+    values = [
+        left.c.id if name == "resident_id" else literal(value, table.c[name].type) for name, value in columns.items()
+    ]
+    written = await session.execute(insert(Delivery).from_select(list(columns), select(*values)).returning(Delivery.id))
+    broadcast.expanded_to = last
+    _announce(session, broadcast, "progress")
+    return len(written.all())
+
+
 async def _best_addresses(session: AsyncSession, residents: Sequence[int]) -> dict[int, ResidentAddress]:
     rows = await session.execute(
         select(ResidentAddress)
@@ -453,9 +508,8 @@ async def finish_if_ended(session: AsyncSession, broadcast: Broadcast) -> bool:
         await _stop_unsealed(session, broadcast)
         return True
     if broadcast.expires_at and broadcast.expires_at <= now:
-        await _skip_rest(session, broadcast, "已过失效时间，不再发送")
-        broadcast.expanded = True
         _move(broadcast, BroadcastState.EXPIRED)
+        await _skip_rest(session, broadcast)
     elif broadcast.expanded and not await _unended(session, broadcast):
         _move(broadcast, BroadcastState.DONE)
     else:

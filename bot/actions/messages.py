@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.message import Choice, Event, EventKind, Location, Message, Reply
+from bot.message import Choice, Event, EventKind, Location, Message, MessageKind, Reply
 from bot.store.bulk import insert_if_new
 from bot.store.models import Author, Delivery, DeliveryRoute, DeliveryState, Direction, MessageState, StoredMessage
 
@@ -90,6 +90,10 @@ def _columns(message: Message, station_id: int, now: datetime) -> dict[str, Any]
         "state": MessageState.RECEIVED,
         "attempts": 0,
         "retry_at": now + HANDLING_LEASE,
+        "fetches": 0,
+        "fetch_at": now
+        if message.kind is MessageKind.IMAGE and message.media and not message.media.isdecimal()
+        else None,
         "indexed": False,
         "forgotten": False,
     }

@@ -28,9 +28,13 @@ async def add_officer(
     badge: str = "",
     phone: str = "",
     duty: Mapping[str, Sequence[str]] | None = None,
+    password_given: bool = True,
     actor: Actor,
 ) -> Officer:
-    """A new person of the station. `password_hash` is what bot.security.passwords made of a checked password."""
+    """A new person of the station. `password_hash` is what bot.security.passwords made of a checked password.
+
+    `password_given`: somebody else chose it, and the officer must change it when he logs in.
+    """
     if not _USERNAME.fullmatch(username):
         raise ActionError("用户名请用 2 到 40 位小写字母、数字、点、横线或下划线。")
     _check_details(name, badge, phone)
@@ -43,6 +47,7 @@ async def add_officer(
         name=name.strip(),
         role=role,
         password_hash=password_hash,
+        password_given=password_given,
         badge=badge.strip(),
         phone=phone.strip(),
         duty=_checked_duty(duty or {}),
@@ -57,8 +62,8 @@ async def add_officer(
 async def set_password(
     session: AsyncSession, officer: Officer, password_hash: str, *, keep: str | None = None, actor: Actor
 ) -> None:
-    """A new password ends every log-in of the officer but the one with id `keep`."""
-    officer.password_hash = password_hash
+    """A new password ends every log-in of the officer but the one with id `keep`; who was given it must change it."""
+    officer.password_hash, officer.password_given = password_hash, officer.id != actor.officer_id
     await _end_sessions(session, officer, keep)
     await record(session, actor, "officer.password", f"officer:{officer.id}")
 
@@ -68,6 +73,8 @@ async def set_second_factor(
 ) -> None:
     """Switch the authenticator on with its secret, or off with None; other log-ins end."""
     officer.totp_secret = secret
+    if secret is None:
+        officer.totp_step = None
     await _end_sessions(session, officer, keep)
     action = "officer.second_factor_on" if secret else "officer.second_factor_off"
     await record(session, actor, action, f"officer:{officer.id}")

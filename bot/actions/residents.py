@@ -183,7 +183,7 @@ async def erase(session: AsyncSession, resident: Resident, *, now: datetime, act
     await session.execute(
         update(StoredMessage)
         .where(StoredMessage.conversation_id.in_(conversations))
-        .values(body=ERASED_TEXT, details=None, media_id=None, words=None, indexed=True, text_index=None)
+        .values(body=ERASED_TEXT, details=None, media_id=None, fetch_at=None, words=None, indexed=True, text_index=None)
     )
     await forget_texts(session, resident.station_id, [text for text in texts if text is not None])
     await session.execute(delete(Media).where(Media.conversation_id.in_(conversations)))

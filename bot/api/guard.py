@@ -94,13 +94,13 @@ async def serve(route: AnyRoute, request: web.Request) -> web.StreamResponse:
 
 
 async def _find_login(runtime: Runtime, request: web.Request) -> LoggedIn:
-    """The log-in of the bearer token; one whose second factor is missing is none."""
+    """The log-in of the bearer token; one whose second factor or own password is missing is none."""
     bearer = _BEARER.fullmatch(request.headers.get("Authorization", ""))
     if bearer is None:
         raise Refused(Slug.LOGIN_NEEDED)
     async with runtime.store.read() as session:
         login = await sessions.find(session, runtime.station.id, bearer[1])
-        if login is None or not login.second_factor_done:
+        if login is None or not login.is_let_in:
             raise Refused(Slug.LOGIN_NEEDED)
         stale = await sessions.needs_touch(session, login.session_id)
     if stale:

@@ -96,6 +96,7 @@ class TicketAnswer(Answer):
     opened_at: datetime
     assigned_at: datetime | None
     answered_at: datetime | None
+    calling_since: datetime | None = Field(description="居民在接手后又发来紧急消息，还没有人回应")
     closed_at: datetime | None
 
 
@@ -180,6 +181,7 @@ def _ticket(row: Ticket) -> TicketAnswer:
         opened_at=row.opened_at,
         assigned_at=row.assigned_at,
         answered_at=row.answered_at,
+        calling_since=row.calling_since,
         closed_at=row.closed_at,
     )
 

@@ -36,7 +36,7 @@ def add_officer(arguments: Namespace) -> None:
             "the user name is 2 to 40 small letters, digits, dots, dashes or underscores; a name is needed (at most 40 "
             "characters); badge and phone have at most 20"
         ) from error
-    print(f"{arguments.username} ({arguments.role}) can log in now")
+    print(f"{arguments.username} ({arguments.role}) can log in now, and then chooses a password of his own")
 
 
 async def _add_officer(arguments: Namespace, password: str) -> None:

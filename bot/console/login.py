@@ -117,7 +117,10 @@ async def submit_second_factor(visit: Visit) -> web.StreamResponse:
         return visit.go(our_page(visit.text("next")))
     secret = officer.totp_secret or new_or_typed_secret(visit)
     attempt, _ = await _begin_attempt(visit, officer.username)
-    if not passwords.verify_totp(secret, visit.text("code")):
+    async with visit.store.write() as session:
+        row = await access_officer(session, visit.station_id, officer.id, lock=True)
+        fits = passwords.use_code(row, secret, visit.text("code"))
+    if not fits:
         await _audit_failure(visit, officer)
         raise ActionError(WRONG_CODE)
     async with visit.store.write() as session:

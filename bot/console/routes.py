@@ -46,8 +46,8 @@ ROUTES = (
     Route("GET", "/console/", home.show, Permission.SELF),
     Route("GET", "/console/live", live.stream, Permission.SELF),
     # one's own account
-    Route("GET", "/console/me", me.show, Permission.SELF),
-    Route("POST", "/console/me/password", me.change_password, Permission.SELF, again=me.show),
+    Route("GET", "/console/me", me.show, Open.OWN),
+    Route("POST", "/console/me/password", me.change_password, Open.OWN, again=me.show),
     Route("GET", "/console/me/second-factor", me.show_second_factor, Permission.SELF),
     Route("POST", "/console/me/second-factor", me.turn_on, Permission.SELF, again=me.show_second_factor),
     Route("POST", "/console/me/second-factor/off", me.turn_off, Permission.SELF, again=me.show),
@@ -56,6 +56,7 @@ ROUTES = (
     Route("GET", "/console/tickets", tickets.queue, Permission.ANSWER),
     Route("GET", _TICKET, tickets.show, Permission.ANSWER),
     Route("POST", f"{_TICKET}/take", tickets.take, Permission.ANSWER, again=tickets.show),
+    Route("POST", f"{_TICKET}/attend", tickets.attend, Permission.ANSWER, again=tickets.show),
     Route("POST", f"{_TICKET}/reply", tickets.reply, Permission.ANSWER, again=tickets.show),
     Route("POST", f"{_TICKET}/note", tickets.note, Permission.ANSWER, again=tickets.show),
     Route("POST", f"{_TICKET}/hand-over", tickets.hand_over, Permission.ANSWER, again=tickets.show),

@@ -38,6 +38,7 @@ AUDIT_ACTIONS: Final = {
     "ticket.raised": "工单升级",
     "ticket.viewed": "查看工单",
     "ticket.taken": "接手工单",
+    "ticket.attended": "看到紧急消息",
     "ticket.replied": "回复居民",
     "ticket.resent": "重发回复",
     "ticket.noted": "添加内部备注",

@@ -81,6 +81,7 @@ DAYS: Final = {
 # What a page says after a form was accepted; `Visit.go(…, done=KEY)` asks for it.
 DONE: Final = {
     "taken": "已接手。现在由您与居民对话，机器人不再自动回复。",
+    "attended": "已停止响铃。请马上联系居民，必要时先通知出警。",
     "replied": "回复已提交，正在发送。",
     "noted": "备注已保存，居民看不到。",
     "handed": "已转交同事。",

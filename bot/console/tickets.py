@@ -21,18 +21,21 @@ from bot.store.models import AuditEvent, Note, Officer, Outcome, Priority, Store
 from bot.store.queries import (
     TicketPage,
     all_tickets,
+    calls_for_help,
     open_tickets,
     own_communities,
     own_tickets,
     queue_counts,
     ticket_page,
-    urgent_open,
     was_recorded,
 )
 
 REPLY_CHARACTERS = 600  # what every platform takes in one message
 NOTE_CHARACTERS = 2000
 _VIEWED_AGAIN_AFTER = timedelta(hours=1)  # one line in the audit log for each officer and ticket, else nobody reads it
+
+
+CALLING = "处理中的工单又有紧急消息"
 
 
 # --- the queue ------------------------------------------------------------------------------------------------------
@@ -44,14 +47,21 @@ async def queue(visit: Visit) -> web.StreamResponse:
     page = max(1, visit.asked_number("page") or 1)
     async with visit.store.read() as session:
         counts = await queue_counts(session, visit.officer)
+        ringing = await _ringing(visit, session)
         groups, more = await _groups(session, visit.officer, tab, page)
+    held = [(ticket, True) for ticket in ringing if ticket.state is not TicketState.OPEN]
+    if held and tab == "open":
+        groups = [(CALLING, held), *groups]
     looking = {
         ticket.id: names
         for _, rows in groups
         for ticket, _ in rows
         if (names := visit.console.presence.names(ticket.id, but=visit.officer.id))
     }
-    return visit.page("queue.html", tab=tab, counts=counts, groups=groups, looking=looking, number=page, more=more)
+    hot = bool(ringing)
+    return visit.page(
+        "queue.html", tab=tab, counts=counts, hot=hot, groups=groups, looking=looking, number=page, more=more
+    )
 
 
 _Group = tuple[str, list[tuple[Ticket, bool]]]  # heading, and its tickets with "the resident waits for us"
@@ -77,9 +87,16 @@ async def _groups(session: AsyncSession, officer: Officer, tab: str, page: int) 
 
 
 async def alarm(visit: Visit) -> web.StreamResponse:
-    """The red banner on every page: calls for help that nobody has taken."""
+    """The red banner on every page: calls for help that nobody has taken, or that their officer does not react to."""
     async with visit.store.read() as session:
-        return visit.page("alarm.html", urgent=await urgent_open(session, visit.station_id))
+        return visit.page("alarm.html", urgent=await _ringing(visit, session))
+
+
+async def _ringing(visit: Visit, session: AsyncSession) -> list[Ticket]:
+    """The calls for help that concern this officer now, the oldest first."""
+    now, zone = clock.now(), visit.desk.zone
+    calls = await calls_for_help(session, visit.officer)
+    return [ticket for ticket in calls if actions.rings_for(ticket, visit.officer, now, zone)]
 
 
 # --- one ticket -----------------------------------------------------------------------------------------------------
@@ -111,10 +128,14 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
             f"ticket:{ticket.id}",
             since=clock.now() - _VIEWED_AGAIN_AFTER,
         )
+    officer, now = visit.officer, clock.now()
     if not viewed:
         async with visit.store.write() as session:
             await record(session, visit.actor, "ticket.viewed", f"ticket:{ticket.id}")
-    officer, now = visit.officer, clock.now()
+    if ticket.calling_since is not None and ticket.assignee_id == officer.id and _is_read(visit):
+        async with visit.store.write() as session:
+            ticket = await access_ticket(session, visit.station_id, ticket.id, lock=True)
+            await actions.attend(session, ticket, officer, actor=visit.actor)
     closed = ticket.state is TicketState.CLOSED
     return visit.page(
         "ticket.html",
@@ -122,7 +143,12 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
         page=page,
         lines=_timeline(page),
         mine=ticket.assignee_id == officer.id and not closed,
-        can_take=ticket.state in (TicketState.OPEN, TicketState.WAITING) and ticket.assignee_id != officer.id,
+        can_take=ticket.assignee_id != officer.id
+        and (
+            ticket.state in (TicketState.OPEN, TicketState.WAITING)
+            or actions.is_everybodys(ticket, ticket.assignee, now, visit.desk.zone)
+        ),
+        calling=ticket.calling_since is not None,
         colleagues=[
             colleague
             for colleague in page.officers.values()
@@ -135,6 +161,11 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
         reply_characters=REPLY_CHARACTERS,
         note_characters=NOTE_CHARACTERS,
     )
+
+
+def _is_read(visit: Visit) -> bool:
+    """A person opened the page; what an open page fetches by itself proves nothing, its officer may be out."""
+    return "HX-Request" not in visit.request.headers
 
 
 def _topics(visit: Visit) -> list[tuple[str, str]]:
@@ -171,6 +202,8 @@ def _event_words(event: AuditEvent, officers: dict[int, Officer]) -> str:
         case "ticket.raised":
             priority = details.get("priority")
             return f"升级为{PRIORITIES[Priority(priority)]}" if priority else f"升级为优先：{event.why}"
+        case "ticket.attended":
+            return f"{who}已看到紧急消息"
         case "ticket.taken":
             return f"{who}接手"
         case "ticket.handed_over":
@@ -201,6 +234,13 @@ async def take(visit: Visit) -> web.StreamResponse:
         await actions.take(session, ticket, officer, actor=visit.actor)
 
     return await _do(visit, deed, done="taken", part="reply")
+
+
+async def attend(visit: Visit) -> web.StreamResponse:
+    async def deed(session: AsyncSession, ticket: Ticket, officer: Officer) -> None:
+        await actions.attend(session, ticket, officer, actor=visit.actor)
+
+    return await _do(visit, deed, done="attended", part="reply")
 
 
 async def reply(visit: Visit) -> web.StreamResponse:

@@ -157,7 +157,7 @@ class Visit:
             typed=self.text,
             now=clock.now(),
             path=self.request.path,
-            tabs=tabs_for(self.officer.role) if self.login and self.login.second_factor_done else (),
+            tabs=tabs_for(self.login.officer.role) if self.login and self.login.is_let_in else (),
             **values,
         )
         return web.Response(text=html, content_type="text/html", status=status)

@@ -148,6 +148,7 @@ def _people(world: _World, password_hash: str) -> None:
             role=Role(role),
             duty=_NIGHT if role == Role.AUXILIARY else _DUTY,
             password_hash=password_hash,
+            password_given=False,
             active=True,
             created_at=world.now,
         )

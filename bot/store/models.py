@@ -82,7 +82,9 @@ class Officer(Row, Base):
     role: Mapped[Role] = mapped_column(_state(Role))
     duty: Mapped[dict[str, Any]] = mapped_column(default=dict)
     password_hash: Mapped[str] = mapped_column(String(200), default="")
+    password_given: Mapped[bool] = mapped_column(default=False)  # somebody else chose it: to be changed at the log-in
     totp_secret: Mapped[str | None] = mapped_column(EncryptedText)
+    totp_step: Mapped[int | None] = mapped_column(BigId)  # the newest 30 seconds whose code was used; none older counts
     active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime]
 
@@ -196,6 +198,9 @@ class MessageState(StrEnum):
     FAILED = "failed"  # given up after several tries; an officer has a ticket for it
 
 
+_TO_FETCH = text("fetch_at IS NOT NULL")
+
+
 class StoredMessage(Row, Base):
     """One message of a conversation, in or out. For an inbound one the bot's decision stands beside it."""
 
@@ -204,6 +209,9 @@ class StoredMessage(Row, Base):
         UniqueConstraint("station_id", "channel", "address", "platform_id"),  # the same message three times is one
         Index("ix_messages_conversation", "station_id", "conversation_id", "id"),  # a conversation, read in order
         Index("ix_messages_unhandled", "state", "retry_at"),  # scheduler: stored but not handled
+        Index(  # scheduler: pictures still with the platform
+            "ix_messages_unfetched", "station_id", "fetch_at", sqlite_where=_TO_FETCH, postgresql_where=_TO_FETCH
+        ),
         Index("ix_messages_unindexed", "station_id", "indexed", "id"),  # scheduler: words still to be indexed
         Index("ix_messages_text", "station_id", "text_index"),  # review: messages with the words asked for
         Index("ix_messages_created", "station_id", "created_at"),  # review by date; retention
@@ -220,6 +228,8 @@ class StoredMessage(Row, Base):
     kind: Mapped[MessageKind] = mapped_column(_state(MessageKind))
     body: Mapped[str] = mapped_column(EncryptedText)
     media_id: Mapped[int | None] = mapped_column(ForeignKey("media.id"))
+    fetches: Mapped[int] = mapped_column(default=0)  # how often the platform was asked for its picture in vain
+    fetch_at: Mapped[datetime | None]  # when it is asked (again); None: there is nothing to fetch
     details: Mapped[dict[str, Any] | None] = mapped_column(EncryptedJson)  # event, location, link; choices of a reply
     in_reply_to: Mapped[int | None] = mapped_column(ForeignKey("messages.id"))
     broadcast_id: Mapped[int | None] = mapped_column(ForeignKey("broadcasts.id"))
@@ -301,12 +311,21 @@ class Outcome(StrEnum):
     NOTHING = "nothing"  # sent by mistake
 
 
+_CALLING = text("calling_since IS NOT NULL")
+
+
 class Ticket(Row, Base):
-    """One matter that a person handles. `priority_rank` is the order of `priority`, for the queue's index."""
+    """One matter that a person handles. `priority_rank` is the order of `priority`, for the queue's index.
+
+    `calling_since`: the resident of a ticket that somebody holds called for help, and nobody has reacted to that yet.
+    """
 
     __tablename__ = "tickets"
     __table_args__ = (
         Index("ix_tickets_queue", "station_id", "state", "priority_rank", "opened_at"),  # the officers' queue
+        Index(  # the red banner: calls on tickets somebody holds
+            "ix_tickets_calling", "station_id", "calling_since", sqlite_where=_CALLING, postgresql_where=_CALLING
+        ),
         Index("ix_tickets_conversation", "station_id", "conversation_id", "id"),  # the open ticket of a conversation
         UniqueConstraint("station_id", "number"),
     )
@@ -328,6 +347,7 @@ class Ticket(Row, Base):
     assigned_at: Mapped[datetime | None]
     answered_at: Mapped[datetime | None]
     reminded_at: Mapped[datetime | None]
+    calling_since: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
 
     conversation: Mapped[Conversation] = relationship(lazy="raise")

@@ -46,7 +46,6 @@ async def own_communities(session: AsyncSession, officer: Officer) -> list[Commu
 @dataclass(frozen=True, slots=True)
 class QueueCounts:
     open: int
-    urgent: int
     mine: int
 
 
@@ -55,7 +54,6 @@ async def queue_counts(session: AsyncSession, officer: Officer) -> QueueCounts:
     is_open, is_mine = Ticket.state == TicketState.OPEN, Ticket.assignee_id == officer.id
     query = select(
         func.count().filter(is_open),
-        func.count().filter(is_open, Ticket.priority_rank == 0),
         func.count().filter(is_mine, Ticket.state.in_(_HELD)),
     ).where(Ticket.station_id == officer.station_id, Ticket.state.in_((TicketState.OPEN, *_HELD)))
     return QueueCounts(*(await session.execute(query)).one())
@@ -88,13 +86,15 @@ async def open_tickets(session: AsyncSession, officer: Officer) -> list[Ticket]:
     return list((await session.execute(query)).scalars())
 
 
-async def urgent_open(session: AsyncSession, station_id: int) -> list[Ticket]:
-    """Calls for help that nobody has taken, for the red banner."""
+async def calls_for_help(session: AsyncSession, officer: Officer) -> list[Ticket]:
+    """What the red banner may show: urgent tickets nobody has taken, and calls on tickets that somebody holds."""
     query = (
-        select(Ticket)
-        .where(Ticket.station_id == station_id, Ticket.state == TicketState.OPEN, Ticket.priority_rank == 0)
-        .options(joinedload(Ticket.community))
-        .order_by(Ticket.opened_at)
+        _tickets(officer)
+        .where(
+            (Ticket.state == TicketState.OPEN) & (Ticket.priority_rank == 0)
+            | (Ticket.state != TicketState.CLOSED) & Ticket.calling_since.is_not(None)
+        )
+        .order_by(func.coalesce(Ticket.calling_since, Ticket.opened_at), Ticket.id)
         .limit(QUEUE_ROWS)
     )
     return list((await session.execute(query)).scalars())
@@ -123,7 +123,7 @@ async def own_tickets(session: AsyncSession, officer: Officer) -> list[tuple[Tic
         .order_by(Ticket.priority_rank, Ticket.opened_at)
         .limit(QUEUE_ROWS)
     )
-    rows = [(ticket, bool(spoke)) for ticket, spoke in (await session.execute(query))]
+    rows = [(ticket, bool(spoke) or ticket.calling_since is not None) for ticket, spoke in await session.execute(query)]
     return sorted(rows, key=lambda row: not row[1])
 
 
@@ -201,6 +201,7 @@ async def _notes(session: AsyncSession, ticket: Ticket, since: datetime | None, 
 _SHOWN_EVENTS = (
     "ticket.opened",
     "ticket.raised",
+    "ticket.attended",
     "ticket.taken",
     "ticket.handed_over",
     "ticket.released",

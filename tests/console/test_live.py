@@ -80,6 +80,14 @@ async def test_the_officer_hears_when_his_own_resident_writes(house: House) -> N
             assert (name, data["what"], data["mine"]) == ("ticket", "message", expected)
 
 
+async def test_a_call_for_help_on_a_held_ticket_is_loud_for_its_officer(house: House) -> None:
+    await house.take("chen", "open")
+    async with listening(await house.logged_in("chen")) as mine, listening(await house.logged_in("zhang")) as other:
+        tell(house, Kind.TICKET, "call", row=house.first.tickets["open"])
+        assert (await mine.event())[1] == {"id": house.first.tickets["open"], "what": "call", "mine": True}
+        assert (await other.event())[1]["mine"] is False
+
+
 async def test_two_officers_on_one_ticket_see_each_other(house: House) -> None:
     chen, zhang = await house.logged_in("chen"), await house.logged_in("zhang")
     ticket = house.first.tickets["open"]

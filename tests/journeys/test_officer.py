@@ -31,7 +31,7 @@ async def station(url: str, people: browsers.People) -> AsyncIterator[tuple[Hous
         async with house.store.write() as session:
             for username in ("zhang", "li"):
                 officer = await session.get_one(Officer, (await house.officer(username)).id)
-                await officers.set_password(session, officer, PASSWORD_HASH, actor=Actor(house.station.id))
+                await officers.set_password(session, officer, PASSWORD_HASH, actor=Actor(house.station.id, officer.id))
         app = web.Application(client_max_size=3 * 1024 * 1024)
         add_console(app, ConsoleDesk(runtime=house.runtime, channels={CHANNEL: "official_account"}))
         server = TestServer(app)

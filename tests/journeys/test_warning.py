@@ -20,7 +20,6 @@ from bot.runtime import Runtime
 from bot.store.encryption import use_keys
 from bot.store.engine import Store
 from bot.store.models import (
-    Base,
     Broadcast,
     BroadcastState,
     Delivery,
@@ -34,6 +33,7 @@ from scheduler.outbox import AT_ONCE, Outbox
 from tests.console.house import Browser, House, console_config, furnish
 from tests.support.knowledge import KnownSayings
 from tests.support.station import DATA_KEY, FakeChannel, FrozenClock, frozen_clock
+from tests.support.two_stations import furnished
 
 BODY = "有人以养老床位高息返利为名劝老人交钱，交钱前先问社区民警。"
 
@@ -142,10 +142,8 @@ def _address(resident: Resident, address: str, **columns: Any) -> ResidentAddres
 async def village(database_url: str, time: FrozenClock) -> AsyncIterator[Village]:
     del time  # it stands before anything is written
     use_keys(DATA_KEY)
+    houses = await furnished(database_url, furnish)
     store = Store.open(database_url)
-    async with store.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
-    houses = [await furnish(store, name) for name in ("枫林派出所", "溪口派出所")]
     async with store.write() as session:  # those who live in every house are not in this story
         await session.execute(update(Resident).values(wants_warnings=False))
         await session.execute(update(Delivery).values(state=DeliveryState.SENT))

@@ -1,6 +1,7 @@
 """The clock: what ticks how often, a job that fails, several processes on one list of rows."""
 
 import asyncio
+import logging
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -10,8 +11,9 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 from sqlalchemy import select, text, update
 
-from bot.actions import deliveries
+from bot.actions import audit, deliveries
 from bot.channels.base import Failure, SendError
+from bot.security.logging import redact
 from bot.store.models import ConsoleSession, Delivery, DeliveryState, LoginFailure, StoredMessage
 from scheduler import jobs
 from scheduler.outbox import AT_ONCE
@@ -88,6 +90,19 @@ async def test_the_night_forgets_log_ins_that_are_over(house: House, frozen: Fro
     frozen.forward(days=31)
     await jobs.forget(house.desk)
     assert await house.count(ConsoleSession) == await house.count(LoginFailure) == 0
+
+
+async def test_the_end_of_the_audit_log_stands_in_the_programs_log(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await jobs.anchor_audit_log(house.desk)
+    async with house.store.read() as session:
+        end = await audit.newest(session, house.station.id)
+    assert end is not None
+    (line,) = [record for record in caplog.records if record.message == "end of the audit log"]
+    assert (line.__dict__["seq"], line.__dict__["hash"].replace("-", "")) == (end.seq, end.hash)
+    assert redact(line.__dict__["hash"]) == line.__dict__["hash"]
 
 
 # -- the outbox -------------------------------------------------------------------------------------------------------

@@ -5,15 +5,19 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 import handlers
 from bot import clock
 from bot.actions import broadcasts
 from bot.router import Answer, Context
+from bot.store.models import Broadcast
 from scheduler import jobs
 from tests.support.station import House, text_message
 
@@ -89,20 +93,37 @@ async def _sending(url: str) -> None:
         await house.outbox.work()
 
 
+_Expand = Callable[[AsyncSession, Broadcast], Coroutine[Any, Any, int]]
+
+
+def _second_never_commits(said: str, expand: _Expand) -> _Expand:
+    chunks = 0
+
+    async def expand_and_stop(session: AsyncSession, broadcast: Broadcast) -> int:
+        nonlocal chunks
+        written = await expand(session, broadcast)
+        chunks += 1
+        if chunks == 2:
+            await _say_and_wait(said)
+        return written
+
+    return expand_and_stop
+
+
 async def _expanding(url: str) -> None:
     """A warning has its first delivery rows; the transaction with the next ones is never committed."""
     broadcasts.CHUNK_RESIDENTS = 3
-    expand, chunks = broadcasts.expand, 0
+    broadcasts.expand = _second_never_commits("expanding", broadcasts.expand)  # type: ignore[assignment]
+    async with House.opened(url) as house:
+        await jobs.move_broadcasts(house.desk)
 
-    async def expand_and_stop(*arguments: object) -> int:
-        nonlocal chunks
-        written: int = await expand(*arguments)  # type: ignore[arg-type]
-        chunks += 1
-        if chunks == 2:
-            await _say_and_wait("expanding")
-        return written
 
-    broadcasts.expand = expand_and_stop  # type: ignore[assignment]
+async def _skipping(url: str) -> None:
+    """The same with the rows of those whom a stopped warning never reached."""
+    broadcasts.CHUNK_SKIPPED = 3
+    broadcasts.expand_skipped = _second_never_commits(  # type: ignore[assignment]
+        "skipping", broadcasts.expand_skipped
+    )
     async with House.opened(url) as house:
         await jobs.move_broadcasts(house.desk)
 
@@ -111,6 +132,7 @@ _SCENARIOS: dict[str, Callable[[str], Awaitable[None]]] = {
     "talking": _talking,
     "sending": _sending,
     "expanding": _expanding,
+    "skipping": _skipping,
 }
 
 

@@ -303,6 +303,7 @@ class House:
                     phone=phone,
                     duty=WORKING_WEEK if role is Role.OFFICER else {},
                     password_hash="",
+                    password_given=False,
                     actor=actor,
                 )
                 await officers.set_communities(session, officer, [places[place].id for place in main], actor=actor)

@@ -64,7 +64,7 @@
         const change = JSON.parse(event.data);
         if (change.what === "typing") return;
         refresh(kind, change);
-        if (kind === "ticket" && change.what === "urgent") alarm(true);
+        if (kind === "ticket" && (change.what === "urgent" || (change.what === "call" && change.mine))) alarm(true);
         else if (kind === "ticket" && (change.mine || change.what === "unanswered")) alarm(false);
       });
     }

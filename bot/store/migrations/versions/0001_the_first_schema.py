@@ -88,7 +88,9 @@ def upgrade() -> None:
         ),
         sa.Column("duty", types.Json(), nullable=False),
         sa.Column("password_hash", sa.String(length=200), nullable=False),
+        sa.Column("password_given", sa.Boolean(), nullable=False),
         sa.Column("totp_secret", types.EncryptedText(), nullable=True),
+        sa.Column("totp_step", types.BigId, nullable=True),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
@@ -370,6 +372,8 @@ def upgrade() -> None:
         ),
         sa.Column("body", types.EncryptedText(), nullable=False),
         sa.Column("media_id", types.BigId, nullable=True),
+        sa.Column("fetches", sa.Integer(), nullable=False),
+        sa.Column("fetch_at", types.UtcDateTime(), nullable=True),
         sa.Column("details", types.EncryptedJson(), nullable=True),
         sa.Column("in_reply_to", types.BigId, nullable=True),
         sa.Column("broadcast_id", types.BigId, nullable=True),
@@ -412,6 +416,13 @@ def upgrade() -> None:
         batch_op.create_index("ix_messages_created", ["station_id", "created_at"], unique=False)
         batch_op.create_index("ix_messages_reply", ["in_reply_to"], unique=False)
         batch_op.create_index("ix_messages_text", ["station_id", "text_index"], unique=False)
+        batch_op.create_index(
+            "ix_messages_unfetched",
+            ["station_id", "fetch_at"],
+            unique=False,
+            sqlite_where=sa.text("fetch_at IS NOT NULL"),
+            postgresql_where=sa.text("fetch_at IS NOT NULL"),
+        )
         batch_op.create_index("ix_messages_unhandled", ["state", "retry_at"], unique=False)
         batch_op.create_index("ix_messages_unindexed", ["station_id", "indexed", "id"], unique=False)
 
@@ -505,6 +516,7 @@ def upgrade() -> None:
         sa.Column("assigned_at", types.UtcDateTime(), nullable=True),
         sa.Column("answered_at", types.UtcDateTime(), nullable=True),
         sa.Column("reminded_at", types.UtcDateTime(), nullable=True),
+        sa.Column("calling_since", types.UtcDateTime(), nullable=True),
         sa.Column("closed_at", types.UtcDateTime(), nullable=True),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
         sa.Column("station_id", types.BigId, nullable=False),
@@ -517,6 +529,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("station_id", "number", name=op.f("uq_tickets_station_id_number")),
     )
     with op.batch_alter_table("tickets", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_tickets_calling",
+            ["station_id", "calling_since"],
+            unique=False,
+            sqlite_where=sa.text("calling_since IS NOT NULL"),
+            postgresql_where=sa.text("calling_since IS NOT NULL"),
+        )
         batch_op.create_index("ix_tickets_conversation", ["station_id", "conversation_id", "id"], unique=False)
         batch_op.create_index("ix_tickets_queue", ["station_id", "state", "priority_rank", "opened_at"], unique=False)
 
@@ -571,6 +590,11 @@ def downgrade() -> None:
     with op.batch_alter_table("tickets", schema=None) as batch_op:
         batch_op.drop_index("ix_tickets_queue")
         batch_op.drop_index("ix_tickets_conversation")
+        batch_op.drop_index(
+            "ix_tickets_calling",
+            sqlite_where=sa.text("calling_since IS NOT NULL"),
+            postgresql_where=sa.text("calling_since IS NOT NULL"),
+        )
 
     op.drop_table("tickets")
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
@@ -583,6 +607,11 @@ def downgrade() -> None:
     with op.batch_alter_table("messages", schema=None) as batch_op:
         batch_op.drop_index("ix_messages_unindexed")
         batch_op.drop_index("ix_messages_unhandled")
+        batch_op.drop_index(
+            "ix_messages_unfetched",
+            sqlite_where=sa.text("fetch_at IS NOT NULL"),
+            postgresql_where=sa.text("fetch_at IS NOT NULL"),
+        )
         batch_op.drop_index("ix_messages_text")
         batch_op.drop_index("ix_messages_reply")
         batch_op.drop_index("ix_messages_created")
