@@ -51,6 +51,9 @@ NEVER = {
     "scheduler": ("aiohttp.web", "bot.console"),
 }
 
+# What costs every start a fifth of a second and few runs need is imported where it is used.
+DEAR = ("openpyxl", "alembic", "sqlalchemy.dialects.postgresql")
+
 SQL_LIVES_IN = ("bot.store", "bot.actions", "bot.security")  # security: a log-in is its row and its rules in one
 # What others may take from SQLAlchemy: the session they pass on, and the errors they meet at the edge.
 NO_SQL = {"sqlalchemy.ext.asyncio.AsyncSession", "sqlalchemy.exc"}
@@ -144,13 +147,14 @@ def tempted(module: Module) -> list[str]:
 
 
 def inner_imports(module: Module) -> list[str]:
+    bought = {node for node, name in imports(module) if any(below(name, package) for package in DEAR)}
     return sorted(
         {
             f"{module.at(inner)}: import inside {outer.name}()"
             for outer in ast.walk(module.tree)
             if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)
             for inner in ast.walk(outer)
-            if isinstance(inner, ast.Import | ast.ImportFrom)
+            if isinstance(inner, ast.Import | ast.ImportFrom) and inner not in bought
         }
     )
 
