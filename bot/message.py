@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+TEXT_LIMIT_CHARACTERS = 600  # what every platform takes in one message
 PICTURE_LIMIT_BYTES = 2 * 1024 * 1024  # the platforms refuse larger ones
 
 
