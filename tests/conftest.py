@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
 from jinja2 import BytecodeCache, Environment
 from jinja2.bccache import Bucket
 from playwright.async_api import Browser, Page
 
 from tests.support import browser as browsers
 from tests.support import ports, postgres, station
+
+settings.register_profile("shared machine", deadline=None)  # how long an example takes says nothing there
+settings.load_profile("shared machine")
 
 _SHARED_POSTGRES = "OFFICER_TEST_POSTGRES"  # where this run's server lives, told to the worker processes
 _OURS = ["bot", "handlers", "knowledge", "scheduler"]

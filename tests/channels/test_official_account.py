@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
@@ -19,6 +19,7 @@ from bot.channels.wechat_envelope import BODY_LIMIT_BYTES
 from bot.message import Choice, EventKind, Message, MessageKind, Reply
 from tests.channels.conftest import OPENID, OTHER_OPENID, Moment, Start, Station
 from tests.fakes.pusher import ACCOUNT, PREVIOUS_AES_KEY, TOKEN, Corruption, Signed, signature
+from tests.support.station import SOON_SECONDS, until
 
 HELLO = Reply("您好，请问有什么可以帮您？")
 
@@ -221,9 +222,11 @@ async def test_the_feed_gets_four_seconds_and_less_after_a_slow_body(start: Star
         await asyncio.sleep(0.7)
         yield signed.body[10:]
 
+    began = time.monotonic()
     async with station.pusher.http.post(station.url, params=signed.query, data=dripping()) as response:
         assert response.status == 200
-    assert 3.5 < station.feed.waits[1] < 3.85  # of the whole 4.5
+    whole = 4.5
+    assert whole - (time.monotonic() - began) <= station.feed.waits[1] <= whole - 0.7 + 0.05  # sleep may be a bit early
 
 
 async def test_a_body_that_never_ends_is_given_up_and_others_are_served_meanwhile(start: Start) -> None:
@@ -235,7 +238,7 @@ async def test_a_body_that_never_ends_is_given_up_and_others_are_served_meanwhil
     writer.write(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n<xml>".encode())
     await writer.drain()
     assert (await station.pusher.text(OPENID, "居民的话")).status == 200
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SOON_SECONDS):
         assert (await reader.readline()).startswith(b"HTTP/1.1 408")
     writer.close()
     assert len(station.feed.messages) == 1
@@ -282,9 +285,9 @@ async def test_a_gzip_bomb_does_not_fill_the_memory(station: Station) -> None:
 async def test_a_bomb_of_entities_costs_nothing(station: Station) -> None:
     entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10 if n else "ha"}">' for n in range(12))
     body = f"<!DOCTYPE xml [{entities}]><xml><Encrypt>&e11;</Encrypt></xml>".encode()
-    started = time.perf_counter()
+    started = time.process_time()
     assert await _post(station, body) == 403
-    assert time.perf_counter() - started < 0.05
+    assert time.process_time() - started < 0.5
 
 
 # -- what is fed ------------------------------------------------------------------------------------------------------
@@ -379,12 +382,6 @@ async def test_an_account_that_cannot_write_later_cuts_and_says_so(start: Start)
     assert len(push.text) <= 600
     assert len(push.text.encode()) <= 2000
     assert "再问一次" in push.text
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not happened():  # noqa: ASYNC110  # aiohttp has no event for what we wait for
-            await asyncio.sleep(0.001)
 
 
 class _Order:
