@@ -53,9 +53,16 @@ async def queue(visit: Visit) -> web.StreamResponse:
         for ticket, _ in rows
         if (names := visit.console.presence.names(ticket.id, but=visit.officer.id))
     }
-    hot = bool(ringing)
     return visit.page(
-        "queue.html", tab=tab, counts=counts, hot=hot, groups=groups, looking=looking, number=page, more=more
+        "queue.html",
+        tab=tab,
+        waiting=counts.open + len(held),
+        mine=counts.mine,
+        hot=bool(ringing),
+        groups=groups,
+        looking=looking,
+        number=page,
+        more=more,
     )
 
 
