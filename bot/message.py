@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from bot.reach import Grant
 
+TEXT_LIMIT_CHARACTERS = 600  # what every platform takes in one message
 PICTURE_LIMIT_BYTES = 2 * 1024 * 1024  # the platforms refuse larger ones
 
 

@@ -55,6 +55,7 @@ from tests.support.child import ANSWERING, COMMITTED, HANDLING, KILLED_QUESTION,
 from tests.support.station import (
     CHANNEL,
     OTHER_NAME,
+    SOON_SECONDS,
     WANG,
     FrozenClock,
     House,
@@ -233,7 +234,7 @@ async def test_2_storing_never_waits_in_a_circle(furnished_postgres_url: str, fr
 
 async def somebody_waits(house: House) -> None:
     """Until a transaction waits for a lock of another one."""
-    for _ in range(500):
+    for _ in range(3000):
         async with house.store.read() as session:
             if (await session.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))).scalar_one():
                 return
@@ -861,7 +862,7 @@ async def test_6_a_second_warning_need_not_wait_for_the_first(house: House) -> N
     sending = asyncio.create_task(run_broadcasts(house))
     await until(lambda: house.channel.tried == 1)
     second = await warn(house)
-    await asyncio.wait_for(jobs.move_broadcasts(house.desk), 5)
+    await asyncio.wait_for(jobs.move_broadcasts(house.desk), SOON_SECONDS)
     assert (await broadcast_row(house, second)).state is BroadcastState.SENDING
     stuck.set()
     await sending

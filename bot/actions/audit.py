@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select
@@ -13,6 +14,7 @@ from bot import clock
 from bot.store.models import AuditEvent, AuditHead
 
 FIRST_HASH = "0" * 64
+VIEWED_AGAIN_AFTER = timedelta(hours=1)  # one line for each reader and page, else the log is full of its own readers
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,22 @@ async def record(
     head.seq, head.hash = event.seq, event.hash
     await session.flush()
     return event
+
+
+async def viewed_lately(session: AsyncSession, actor: Actor, action: str, subject: str) -> bool:
+    """Whether this view by this officer stands in the log already and needs no second line."""
+    query = (
+        select(AuditEvent.seq)
+        .where(
+            AuditEvent.station_id == actor.station_id,
+            AuditEvent.subject == subject,
+            AuditEvent.action == action,
+            AuditEvent.actor_id == actor.officer_id,
+            AuditEvent.at > clock.now() - VIEWED_AGAIN_AFTER,
+        )
+        .limit(1)
+    )
+    return (await session.execute(query)).first() is not None
 
 
 def _hash(event: AuditEvent) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot import clock
 from bot.actions.audit import Actor, record
 from bot.actions.errors import ActionError, Conflict, NotAllowed
+from bot.message import TEXT_LIMIT_CHARACTERS
 from bot.store.live import Change, Kind, announce
 from bot.store.models import (
     BROADCAST_ARROWS,
@@ -35,8 +36,9 @@ _SKIP_REASONS = {  # why nothing more of a warning leaves, as the result page sa
     BroadcastState.CANCELLED: "已由民警停止发送",
     BroadcastState.EXPIRED: "已过失效时间，不再发送",
 }
-BODY_CHARACTERS = 600  # what every platform takes in one message
+BODY_CHARACTERS = TEXT_LIMIT_CHARACTERS
 TITLE_CHARACTERS = 60
+FURTHEST = timedelta(days=366)  # how far off a warning may be planned; beyond is a slip of the pen
 DEFAULT_LIFE = timedelta(days=2)  # a warning that could not be sent by then is stale
 _SAMPLES = 3
 WRITING_ROLES = (Role.OFFICER, Role.CHIEF)

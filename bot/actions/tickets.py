@@ -13,7 +13,7 @@ from bot import clock
 from bot.actions import conversations, deliveries
 from bot.actions.audit import Actor, lock_chain, record
 from bot.actions.errors import ActionError, Conflict, NotAllowed
-from bot.message import Reply
+from bot.message import TEXT_LIMIT_CHARACTERS, Reply
 from bot.store.live import Change, Kind, announce
 from bot.store.models import (
     PRIORITY_ORDER,
@@ -40,6 +40,8 @@ PATIENCE = {  # how long a ticket may lie, or a call for help go unheard, before
     Priority.NORMAL: timedelta(minutes=30),
 }
 ANSWERING_ROLES = (Role.OFFICER, Role.AUXILIARY, Role.CHIEF)
+REPLY_CHARACTERS = TEXT_LIMIT_CHARACTERS
+NOTE_CHARACTERS = 2000
 _SUBJECT_CHARACTERS = 60
 _ESTIMATE_TICKETS = 50  # how many recent answers the estimate is made from
 _ESTIMATE_DAYS = 14
@@ -252,6 +254,8 @@ async def reply(session: AsyncSession, ticket: Ticket, officer: Officer, said: R
     check_owner(ticket, officer)
     if not said.text.strip() and said.picture is None:
         raise ActionError("请先写下要回复的内容。")
+    if len(said.text) > REPLY_CHARACTERS:
+        raise ActionError(f"一条回复最多 {REPLY_CHARACTERS} 字，现在有 {len(said.text)} 字，请分成几条发送。")
     now = clock.now()
     if ticket.state is TicketState.WAITING:
         _move(ticket, TicketState.ASSIGNED)
@@ -304,6 +308,8 @@ async def note(session: AsyncSession, ticket: Ticket, officer: Officer, body: st
     """An internal note; anybody who may see the ticket may leave one."""
     if not body.strip():
         raise ActionError("请先写下备注内容。")
+    if len(body) > NOTE_CHARACTERS:
+        raise ActionError(f"一条备注最多 {NOTE_CHARACTERS} 字，请分成几条保存。")
     row = Note(
         station_id=ticket.station_id,
         ticket_id=ticket.id,
@@ -369,6 +375,8 @@ async def close(
     check_owner(ticket, officer)
     if money_saved_yuan is not None and not 0 <= money_saved_yuan <= 1_000_000_000:
         raise ActionError("挽回金额请填 0 到 10 亿之间的整数（元）。")
+    if len(farewell) > REPLY_CHARACTERS:
+        raise ActionError(f"结束语最多 {REPLY_CHARACTERS} 字。")
     now = clock.now()
     _move(ticket, TicketState.CLOSED)
     _silence(ticket)

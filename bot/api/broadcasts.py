@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
@@ -25,7 +25,6 @@ from bot.store.station_queries import last_sent_back, residents_by_number, stopp
 
 _OLDEST_YEARS = 120
 _MOST_COMMUNITIES = 200
-_FURTHEST = timedelta(days=366)  # as in the console
 
 
 # --- what comes in --------------------------------------------------------------------------------------------------
@@ -255,7 +254,7 @@ def _check_times(given: Written) -> None:
     for field, moment in (("send_at", given.send_at), ("expires_at", given.expires_at)):
         if moment is not None and moment <= now:
             raise invalid(FieldError(field=field, detail=PAST_MOMENT))
-        if moment is not None and moment > now + _FURTHEST:
+        if moment is not None and moment > now + actions.FURTHEST:
             raise invalid(FieldError(field=field, detail=DISTANT_MOMENT))
 
 

@@ -1,15 +1,14 @@
 """Tickets: the list, one with all that was said, and everything an officer does to it."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot import clock
 from bot.actions import tickets as actions
-from bot.actions.audit import record
+from bot.actions.audit import record, viewed_lately
 from bot.api.call import LARGEST_ID, Call
 from bot.api.guard import invalid
 from bot.api.problems import FieldError
@@ -41,12 +40,7 @@ from bot.store.models import (
     Ticket,
     TicketState,
 )
-from bot.store.queries import TicketPage, ticket_page, was_recorded
-
-REPLY_CHARACTERS = 600  # what every platform takes in one message
-NOTE_CHARACTERS = 2000
-_VIEWED_AGAIN_AFTER = timedelta(hours=1)  # one line in the audit log for each officer and ticket, as in the console
-
+from bot.store.queries import TicketPage, ticket_page
 
 # --- what comes in --------------------------------------------------------------------------------------------------
 
@@ -61,11 +55,11 @@ class AskedTicket(Request):
 
 
 class Said(Request):
-    text: Text = Field(min_length=1, max_length=REPLY_CHARACTERS)
+    text: Text = Field(min_length=1, max_length=actions.REPLY_CHARACTERS)
 
 
 class Noted(Request):
-    text: Text = Field(min_length=1, max_length=NOTE_CHARACTERS)
+    text: Text = Field(min_length=1, max_length=actions.NOTE_CHARACTERS)
 
 
 class HandedOver(Request):
@@ -75,7 +69,7 @@ class HandedOver(Request):
 class Closed(Request):
     outcome: Outcome
     money_saved_yuan: int | None = Field(None, ge=0, le=1_000_000_000)
-    farewell: Text = Field("", max_length=REPLY_CHARACTERS, description="给居民的结束语")
+    farewell: Text = Field("", max_length=actions.REPLY_CHARACTERS, description="给居民的结束语")
 
 
 # --- what goes out --------------------------------------------------------------------------------------------------
@@ -225,9 +219,9 @@ async def show(call: Call, asked: AskedTicket) -> WholeTicket:
 
 
 async def _audit_view(call: Call, ticket: Ticket) -> None:
-    subject, since = f"ticket:{ticket.id}", clock.now() - _VIEWED_AGAIN_AFTER
+    subject = f"ticket:{ticket.id}"
     async with call.store.read() as session:
-        viewed = await was_recorded(session, call.station_id, call.officer.id, "ticket.viewed", subject, since=since)
+        viewed = await viewed_lately(session, call.actor, "ticket.viewed", subject)
     if not viewed:
         async with call.store.write() as session:
             await record(session, call.actor, "ticket.viewed", subject)

@@ -58,6 +58,7 @@ ROUTES = (
     Route("POST", f"{_TICKET}/take", tickets.take, Permission.ANSWER, again=tickets.show),
     Route("POST", f"{_TICKET}/attend", tickets.attend, Permission.ANSWER, again=tickets.show),
     Route("POST", f"{_TICKET}/reply", tickets.reply, Permission.ANSWER, again=tickets.show),
+    Route("POST", f"{_TICKET}/typing", tickets.announce_typing, Permission.ANSWER),
     Route("POST", f"{_TICKET}/note", tickets.note, Permission.ANSWER, again=tickets.show),
     Route("POST", f"{_TICKET}/hand-over", tickets.hand_over, Permission.ANSWER, again=tickets.show),
     Route("POST", f"{_TICKET}/wait", tickets.wait, Permission.ANSWER, again=tickets.show),

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,12 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot import clock
 from bot.actions import media, residents
 from bot.actions import tickets as actions
-from bot.actions.audit import record
+from bot.actions.audit import record, viewed_lately
 from bot.actions.errors import ActionError
 from bot.console.texts import EVENTS, OUTCOMES, PRIORITIES
 from bot.console.visit import Visit
 from bot.message import EventKind, Reply
 from bot.store.access import access_officer, access_ticket
+from bot.store.live import Change, Kind
 from bot.store.models import AuditEvent, Note, Officer, Outcome, Priority, StoredMessage, Ticket, TicketState
 from bot.store.queries import (
     TicketPage,
@@ -27,13 +28,7 @@ from bot.store.queries import (
     own_tickets,
     queue_counts,
     ticket_page,
-    was_recorded,
 )
-
-REPLY_CHARACTERS = 600  # what every platform takes in one message
-NOTE_CHARACTERS = 2000
-_VIEWED_AGAIN_AFTER = timedelta(hours=1)  # one line in the audit log for each officer and ticket, else nobody reads it
-
 
 CALLING = "处理中的工单又有紧急消息"
 
@@ -58,9 +53,16 @@ async def queue(visit: Visit) -> web.StreamResponse:
         for ticket, _ in rows
         if (names := visit.console.presence.names(ticket.id, but=visit.officer.id))
     }
-    hot = bool(ringing)
     return visit.page(
-        "queue.html", tab=tab, counts=counts, hot=hot, groups=groups, looking=looking, number=page, more=more
+        "queue.html",
+        tab=tab,
+        waiting=counts.open + len(held),
+        mine=counts.mine,
+        hot=bool(ringing),
+        groups=groups,
+        looking=looking,
+        number=page,
+        more=more,
     )
 
 
@@ -120,14 +122,7 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
     async with visit.store.read() as session:
         ticket = await access_ticket(session, visit.station_id, visit.number("id"))
         page = await ticket_page(session, ticket, before=visit.asked_number("before"))
-        viewed = await was_recorded(
-            session,
-            visit.station_id,
-            visit.officer.id,
-            "ticket.viewed",
-            f"ticket:{ticket.id}",
-            since=clock.now() - _VIEWED_AGAIN_AFTER,
-        )
+        viewed = await viewed_lately(session, visit.actor, "ticket.viewed", f"ticket:{ticket.id}")
     officer, now = visit.officer, clock.now()
     if not viewed:
         async with visit.store.write() as session:
@@ -158,8 +153,8 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
         looking=visit.console.presence.names(ticket.id, but=officer.id),
         revealed=revealed,
         topics=_topics(visit),
-        reply_characters=REPLY_CHARACTERS,
-        note_characters=NOTE_CHARACTERS,
+        reply_characters=actions.REPLY_CHARACTERS,
+        note_characters=actions.NOTE_CHARACTERS,
     )
 
 
@@ -246,8 +241,6 @@ async def attend(visit: Visit) -> web.StreamResponse:
 async def reply(visit: Visit) -> web.StreamResponse:
     """Text, a picture, or both; the picture goes first as a message of its own."""
     text, upload = visit.text("text"), visit.upload("picture")
-    if len(text) > REPLY_CHARACTERS:
-        raise ActionError(f"一条回复最多 {REPLY_CHARACTERS} 字，现在有 {len(text)} 字，请分成几条发送。")
     picture = await asyncio.to_thread(upload.file.read) if upload is not None else b""
 
     async def deed(session: AsyncSession, ticket: Ticket, officer: Officer) -> None:
@@ -261,10 +254,17 @@ async def reply(visit: Visit) -> web.StreamResponse:
     return await _do(visit, deed, done="replied", part="reply")
 
 
+async def announce_typing(visit: Visit) -> web.StreamResponse:
+    """The officer is writing: the resident's page shows it for some seconds. Nothing is stored."""
+    async with visit.store.read() as session:
+        ticket = await access_ticket(session, visit.station_id, visit.number("id"))
+    actions.check_owner(ticket, visit.officer)
+    visit.store.live.publish([Change(visit.station_id, Kind.CONVERSATION, ticket.conversation_id, "typing")])
+    return web.Response(status=204)
+
+
 async def note(visit: Visit) -> web.StreamResponse:
     body = visit.text("note")
-    if len(body) > NOTE_CHARACTERS:
-        raise ActionError(f"一条备注最多 {NOTE_CHARACTERS} 字，请分成几条保存。")
 
     async def deed(session: AsyncSession, ticket: Ticket, officer: Officer) -> None:
         await actions.note(session, ticket, officer, body, actor=visit.actor)
@@ -315,8 +315,6 @@ async def close(visit: Visit) -> web.StreamResponse:
     outcome, money, farewell = Outcome(visit.text("outcome")), visit.text("money"), visit.text("farewell")
     if money and not (money.isascii() and money.isdecimal() and len(money) <= 12):
         raise ActionError("挽回金额请填整数（元），没有可留空。")
-    if len(farewell) > REPLY_CHARACTERS:
-        raise ActionError(f"结束语最多 {REPLY_CHARACTERS} 字。")
 
     async def deed(session: AsyncSession, ticket: Ticket, officer: Officer) -> None:
         saved = int(money) if money else None

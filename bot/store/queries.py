@@ -250,21 +250,3 @@ async def canned_replies(session: AsyncSession, station_id: int, *, topic: str |
     query = select(CannedReply).where(CannedReply.station_id == station_id).order_by(CannedReply.id)
     rows = list((await session.execute(query)).scalars())
     return sorted(rows, key=lambda row: (row.topic != topic or topic is None, row.topic is not None))
-
-
-async def was_recorded(
-    session: AsyncSession, station_id: int, officer_id: int, action: str, subject: str, *, since: datetime
-) -> bool:
-    """Whether the audit log has this officer doing this to that since then."""
-    query = (
-        select(AuditEvent.seq)
-        .where(
-            AuditEvent.station_id == station_id,
-            AuditEvent.subject == subject,
-            AuditEvent.action == action,
-            AuditEvent.actor_id == officer_id,
-            AuditEvent.at > since,
-        )
-        .limit(1)
-    )
-    return (await session.execute(query)).first() is not None

@@ -12,6 +12,7 @@ from bot import clock
 from bot.actions import conversations, tickets
 from bot.actions.conversations import Address
 from bot.message import MessageKind
+from bot.store.live import Kind
 from bot.store.models import (
     Author,
     Conversation,
@@ -176,6 +177,21 @@ async def test_a_colleague_takes_over_a_call_or_silences_it(house: House, frozen
     assert (await fu.post(f"{page_of(house)}/take")).status == 303
     assert await owner(house) == house.first.officers["fu"]
     assert not await rings(fu, number)
+
+
+async def test_the_resident_hears_that_the_officer_is_writing(house: House) -> None:
+    chen, zhang = await house.logged_in("chen"), await house.logged_in("zhang")
+    await house.take("chen", "open")
+    async with house.store.live.listen() as heard:
+        assert (await zhang.post(f"{page_of(house)}/typing")).status == 403
+        assert heard.empty()
+        assert (await chen.post(f"{page_of(house)}/typing")).status == 204
+        change = heard.get_nowait()
+    assert (change.kind, change.id, change.what) == (
+        Kind.CONVERSATION,
+        (await house.ticket("open")).conversation_id,
+        "typing",
+    )
 
 
 # --- reading ---

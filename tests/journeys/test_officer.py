@@ -112,6 +112,14 @@ async def test_a_resident_being_swindled_reaches_an_officer_who_stays_with_him(
         await zhang.get_by_role("button", name="保存备注").click()
         await expect(zhang.locator("#timeline .note")).to_contain_text("已联系反诈中心止付")
 
+        # A second call for help while he holds the ticket: it stands over his reply box until he reacts.
+        await house.hear(HELP)
+        await expect(zhang.locator("#calling")).to_contain_text("还没有人回应")
+        await expect(zhang).to_have_title(re.compile(r"^\(1\) 紧急"))
+        await zhang.get_by_role("button", name="我已看到").click()
+        await expect(zhang.locator("#calling form")).to_have_count(0)
+        await expect(zhang.locator("#alarm a")).to_have_count(0)
+
         # He closes it, and the bot speaks again.
         await zhang.locator("summary", has_text="办结").click()
         await zhang.get_by_label("办理结果").select_option("fraud_stopped")

@@ -22,7 +22,7 @@ from scheduler import jobs
 from tests.support.station import House, text_message
 
 PROJECT = Path(__file__).parent.parent.parent
-_START_SECONDS = 30
+_START_SECONDS = 90
 KILLED_QUESTION = "身份证丢了怎么办"
 COMMITTED, ANSWERING, HANDLING = "o-committed", "o-answering", "o-handling"
 

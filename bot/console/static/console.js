@@ -248,6 +248,15 @@
     }
   });
 
+  const TYPING_MS = 4000; // the resident's page shows it for six seconds
+  let typed = 0;
+  document.addEventListener("input", (event) => {
+    const field = event.target;
+    if (!field.matches("[data-typing]") || !field.value.trim() || Date.now() - typed < TYPING_MS) return;
+    typed = Date.now();
+    fetch(field.dataset.typing, { method: "POST", body: new URLSearchParams({ csrf: find("[name=csrf]", field.form).value }) }).catch(() => {});
+  });
+
   document.addEventListener("change", (event) => {
     if (!event.target.matches(".file input")) return;
     const file = event.target.files[0];
