@@ -202,10 +202,12 @@ class PlatformApi(ABC):
         if token == refused or expires_at <= clock.now():
             return await self._new_token(token)
         if expires_at - self._refresh_early <= clock.now() and not self._refresh_is_too_soon():
+            # Not at each call: WeCom goes on giving the same token to its end, and a failure leaves this one good.
+            self._no_refresh_before = clock.now() + _PAUSE_DOWN
             try:
                 return await self._new_token(token, pausing=False)
             except SendError:
-                self._no_refresh_before = clock.now() + _PAUSE_DOWN  # the present token is still good for some minutes
+                pass
         return token
 
     async def _new_token(self, stale: str | None, *, pausing: bool = True) -> str:
