@@ -3,16 +3,15 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
 import structlog
 from aiohttp import web
 
-from bot import clock
 from bot.channels.base import Answer, Failure, Feed, Picture, PictureStore, SendError, Sent, TokenStore
 from bot.channels.callback import BODY_SECONDS, NO_STORE, echoed, read_body, refused, taken
 from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import TOTAL_SECONDS
+from bot.channels.uploads import Uploads
 from bot.channels.wechat_api import WeChatApi
 from bot.channels.wechat_envelope import Envelope, Opened, RefusedError, words_for_xml
 from bot.channels.wechat_errors import MEDIA_CODES, TOO_LONG
@@ -31,9 +30,6 @@ from bot.reach import Rules
 # The platform hangs up after 5 seconds and delivers again.
 ANSWER_SECONDS = 4.0  # what we wait for an answer to be ready
 _WHOLE_SECONDS = 4.5  # from the first byte to our last
-
-_MEDIA_KEPT = timedelta(days=2)  # the platform keeps an upload for three
-_MEDIA_MOST = 200
 
 _log = structlog.get_logger(__name__)
 
@@ -64,7 +60,6 @@ class OfficialAccount:
     ) -> None:
         self.name = settings.name
         self._feed = feed
-        self._pictures = pictures
         can_write_later = settings.account_type == "service"  # a subscription account has it only when verified
         self.rules = Rules(windowed=True, writes_later=can_write_later, mass=can_write_later)
         self._body_seconds = body_seconds
@@ -84,8 +79,7 @@ class OfficialAccount:
             tokens=tokens,
             total_seconds=call_seconds,
         )
-        self._uploads: dict[int, tuple[str, datetime]] = {}  # our picture -> media id and until when
-        self._uploading = asyncio.Lock()
+        self._uploads = Uploads(pictures, self._api.upload_picture)
 
     def routes(self) -> list[web.RouteDef]:
         path = f"/callback/{self.name}"
@@ -162,7 +156,7 @@ class OfficialAccount:
             raise SendError(Failure.REFUSED, "empty", "消息没有内容，请写好后再发。")
         accepted = 0
         if reply.picture is not None:
-            await self._media_id(reply.picture)  # first, so that an upload that fails leaves nothing half said
+            await self._uploads.media_id(reply.picture)  # first, so that an upload that fails leaves nothing half said
         while waiting:
             try:
                 instead = await self._send_part(address, waiting[0])
@@ -186,7 +180,7 @@ class OfficialAccount:
         """Give one part to the platform. What comes back is to be sent in its place; nothing when it was accepted."""
         content: dict[str, object]
         if part.picture is not None:
-            kind, content = "image", {"media_id": await self._media_id(part.picture)}
+            kind, content = "image", {"media_id": await self._uploads.media_id(part.picture)}
         else:
             kind, content = "text", {"content": part.text}
         body = {"touser": address, "msgtype": kind, kind: content}
@@ -204,28 +198,12 @@ class OfficialAccount:
         if part.tried_again:
             return ()
         if part.picture is not None and code in {str(known) for known in MEDIA_CODES}:
-            self._uploads.pop(part.picture, None)
+            self._uploads.forget(part.picture)
             return (replace(part, tried_again=True),)
         if part.picture is None and code == str(TOO_LONG):
             halves = parts_of(part.text, PART_LIMIT_BYTES // 2)  # nobody wrote the limit down: once with half of it
             return tuple(replace(part, text=half, tried_again=True) for half in halves)
         return ()
-
-    async def _media_id(self, picture: int) -> str:
-        """The platform's id of one of our pictures; a warning with a picture to thousands uploads it once."""
-        async with self._uploading:
-            held = self._uploads.get(picture)
-            if held is not None and held[1] > clock.now():
-                return held[0]
-            try:
-                kept = await self._pictures.load(picture)
-            except LookupError:
-                raise SendError(Failure.REFUSED, "no_picture", "图片已被删除，请重新选择图片后再发。") from None
-            media_id = await self._api.upload_picture(kept)
-            if len(self._uploads) >= _MEDIA_MOST:
-                self._uploads.clear()
-            self._uploads[picture] = (media_id, clock.now() + _MEDIA_KEPT)
-            return media_id
 
 
 def _parts(reply: Reply) -> list[_Part]:
