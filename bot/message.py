@@ -27,6 +27,7 @@ class EventKind(StrEnum):
     SCAN = "scan"
     CLICK = "click"
     VIEW = "view"
+    ENTER = "enter"  # opened the chat by a link or a code; `extra` has the platform's welcome code if it gave one
     OTHER = "other"
 
 
@@ -90,3 +91,45 @@ class Reply:
     text: str
     choices: tuple[Choice, ...] = ()
     picture: int | None = None
+
+
+# -- what else a platform tells of a conversation ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SaidElsewhere:
+    """Words to a resident that somebody of the station wrote in the platform's own client.
+
+    `message.sender` is the resident; `servicer` the writer's user id at the platform.
+    """
+
+    message: Message
+    servicer: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionMoved:
+    """Who serves a resident in the platform's own client: a user id there, "" its waiting pool, None nobody."""
+
+    sender: str
+    servicer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A message was taken back by who had sent it."""
+
+    sender: str
+    platform_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotDelivered:
+    """What the platform had accepted did not arrive; `reason` is one Chinese sentence for the officer."""
+
+    delivery_id: int
+    code: str
+    reason: str
+
+
+Happening = Message | SaidElsewhere | SessionMoved | Recalled | NotDelivered

@@ -60,14 +60,14 @@ def understood(answer: Answer) -> dict[str, Any]:
 
 
 async def write(session: AsyncSession, decided: Sequence[Decided], *, now: datetime) -> list[Written]:
-    """Write turns that only say something, all in a few statements; the owners are checked again under lock.
+    """Write turns that only say something, all in a few statements; who speaks is checked again under lock.
 
     A message another process has dealt with meanwhile is left alone. Turns of one call must belong to different
     conversations.
     """
-    owners = await _lock_owners(session, [turn.conversation.id for turn in decided])
+    speakers = await _lock_speakers(session, [turn.conversation.id for turn in decided])
     due = await _still_due(session, [turn.stored_id for turn in decided])
-    stale = {turn.stored_id for turn in decided if owners.get(turn.conversation.id, -1) != turn.conversation.owner_id}
+    stale = {turn.stored_id for turn in decided if speakers.get(turn.conversation.id) != turn.conversation.speaker}
     good = [turn for turn in decided if turn.stored_id in due - stale]
     if not good:
         return [Written(stale=turn.stored_id in due & stale) for turn in decided]
@@ -81,14 +81,16 @@ async def write(session: AsyncSession, decided: Sequence[Decided], *, now: datet
     ]
 
 
-async def _lock_owners(session: AsyncSession, conversation_ids: Sequence[int]) -> dict[int, int | None]:
+async def _lock_speakers(
+    session: AsyncSession, conversation_ids: Sequence[int]
+) -> dict[int, tuple[int | None, str | None]]:
     rows = await session.execute(
-        select(Conversation.id, Conversation.owner_id)
+        select(Conversation.id, Conversation.owner_id, Conversation.served_by)
         .where(Conversation.id.in_(conversation_ids))
         .order_by(Conversation.id)  # one order for everybody, so that two batches never wait for each other
         .with_for_update()
     )
-    return dict(rows.all())
+    return {number: (owner_id, served_by) for number, owner_id, served_by in rows}
 
 
 async def _still_due(session: AsyncSession, stored_ids: Sequence[int]) -> set[int]:

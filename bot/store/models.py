@@ -154,8 +154,9 @@ class ResidentAddress(Row, Base):
 class Conversation(Row, Base):
     """All that passes between one resident and the station on one address.
 
-    `owner_id` is the one fact that says who speaks: None is the bot, else that officer. `dialogue` is the state of a
-    multi-step exchange under way.
+    `owner_id` and `served_by` say who speaks: that officer, or somebody in the platform's own client (his user id
+    there, "" while the resident waits in its pool); both None: the bot. `dialogue` is the state of a multi-step
+    exchange.
     """
 
     __tablename__ = "conversations"
@@ -168,6 +169,7 @@ class Conversation(Row, Base):
     resident_id: Mapped[int] = mapped_column(ForeignKey("residents.id"))
     channel: Mapped[str] = mapped_column(String(40))
     owner_id: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    served_by: Mapped[str | None] = mapped_column(String(64))
     dialogue: Mapped[dict[str, Any] | None] = mapped_column(EncryptedJson)
     last_topic: Mapped[str | None] = mapped_column(String(60))
     last_message_at: Mapped[datetime | None]
@@ -176,6 +178,11 @@ class Conversation(Row, Base):
     resident: Mapped[Resident] = relationship(lazy="raise")
     address: Mapped[ResidentAddress] = relationship(lazy="raise")
     owner: Mapped[Officer | None] = relationship(lazy="raise")
+
+    @property
+    def speaker(self) -> tuple[int | None, str | None]:
+        """Who speaks; (None, None) is the bot."""
+        return self.owner_id, self.served_by
 
 
 class Direction(StrEnum):
@@ -237,6 +244,7 @@ class StoredMessage(Row, Base):
     indexed: Mapped[bool] = mapped_column(default=False)  # its words are in search_words …
     text_index: Mapped[int | None] = mapped_column(BigId)  # … under this blind index of the whole text
     forgotten: Mapped[bool] = mapped_column(default=False)  # retention took its words
+    recalled: Mapped[bool] = mapped_column(default=False)  # taken back by who sent it: pages hide the words
 
 
 class SearchWord(Base):
@@ -520,6 +528,25 @@ class PlatformToken(Base):
     channel: Mapped[str] = mapped_column(String(40), primary_key=True)
     token: Mapped[str] = mapped_column(EncryptedText)
     expires_at: Mapped[datetime]
+
+
+class PulledStream(Base):
+    """How far the messages of one account of a platform have been read, where they are fetched and not pushed.
+
+    One reader at a time among all processes: `reader` until `leased_until`; `again` asks it to look once more.
+    """
+
+    __tablename__ = "pulled_streams"
+
+    station_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    channel: Mapped[str] = mapped_column(String(40), primary_key=True)
+    account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    cursor: Mapped[str] = mapped_column(String(128), default="")
+    series: Mapped[str] = mapped_column(String(8))  # begins our numbers of messages, which no other database may repeat
+    answers_from: Mapped[datetime]  # what was written before is stored and not answered
+    reader: Mapped[str | None] = mapped_column(String(32))
+    leased_until: Mapped[datetime | None]
+    again: Mapped[bool] = mapped_column(default=False)
 
 
 # --- what the bot learns --------------------------------------------------------------------------------------------

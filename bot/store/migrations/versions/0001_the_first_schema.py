@@ -105,6 +105,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("station_id", "channel", name=op.f("pk_platform_tokens")),
     )
     op.create_table(
+        "pulled_streams",
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column("cursor", sa.String(length=128), nullable=False),
+        sa.Column("series", sa.String(length=8), nullable=False),
+        sa.Column("answers_from", types.UtcDateTime(), nullable=False),
+        sa.Column("reader", sa.String(length=32), nullable=True),
+        sa.Column("leased_until", types.UtcDateTime(), nullable=True),
+        sa.Column("again", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("station_id", "channel", "account", name=op.f("pk_pulled_streams")),
+    )
+    op.create_table(
         "search_words",
         sa.Column("station_id", types.BigId, nullable=False),
         sa.Column("word", types.BigId, nullable=False),
@@ -312,6 +325,7 @@ def upgrade() -> None:
         sa.Column("resident_id", types.BigId, nullable=False),
         sa.Column("channel", sa.String(length=40), nullable=False),
         sa.Column("owner_id", types.BigId, nullable=True),
+        sa.Column("served_by", sa.String(length=64), nullable=True),
         sa.Column("dialogue", types.EncryptedJson(), nullable=True),
         sa.Column("last_topic", sa.String(length=60), nullable=True),
         sa.Column("last_message_at", types.UtcDateTime(), nullable=True),
@@ -391,6 +405,7 @@ def upgrade() -> None:
         sa.Column("indexed", sa.Boolean(), nullable=False),
         sa.Column("text_index", types.BigId, nullable=True),
         sa.Column("forgotten", sa.Boolean(), nullable=False),
+        sa.Column("recalled", sa.Boolean(), nullable=False),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
         sa.Column("station_id", types.BigId, nullable=False),
         sa.ForeignKeyConstraint(["broadcast_id"], ["broadcasts.id"], name=op.f("fk_messages_broadcast_id")),
@@ -635,6 +650,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_search_words_text")
 
     op.drop_table("search_words")
+    op.drop_table("pulled_streams")
     op.drop_table("platform_tokens")
     op.drop_table("officers")
     with op.batch_alter_table("login_failures", schema=None) as batch_op:
