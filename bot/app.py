@@ -16,12 +16,14 @@ from sqlalchemy.exc import SQLAlchemyError
 import handlers
 from bot import health
 from bot.actions import stations
-from bot.adapters import StoredPictures, StoredTokens
+from bot.actions.streams import StreamKey
+from bot.adapters import StoredPictures, StoredStream, StoredTokens
 from bot.api.app import add_api
 from bot.channels.base import Channel
+from bot.channels.kf import Kf
 from bot.channels.official_account import OfficialAccount
 from bot.channels.webchat import WebChat
-from bot.config import ChannelSettings, Config, ConfigError, OfficialAccountSettings, WebChatSettings
+from bot.config import ChannelSettings, Config, ConfigError, KfSettings, OfficialAccountSettings, WebChatSettings
 from bot.console.app import ConsoleDesk, add_console
 from bot.dispatcher import Dispatcher
 from bot.router import StationInfo
@@ -73,6 +75,8 @@ async def create_app(config: Config, knowledge: Knowledge | None = None) -> web.
         app.add_routes(channel.routes())
         if isinstance(channel, WebChat):
             app.on_shutdown.append(channel.end_streams)  # before the server waits for open requests
+        if isinstance(channel, Kf):
+            app.on_shutdown.append(channel.stop)  # before the dispatcher ends
     add_api(app, runtime)
     add_console(app, ConsoleDesk(runtime=runtime, channels={name: channel.kind for name, channel in channels.items()}))
     app.cleanup_ctx.append(_clockwork)
@@ -119,6 +123,18 @@ def _channel(settings: ChannelSettings, runtime: Runtime, dispatcher: Dispatcher
             return OfficialAccount(
                 settings,
                 feed=dispatcher.feed,
+                tokens=StoredTokens(runtime.store, station_id),
+                pictures=StoredPictures(runtime.store, station_id),
+            )
+        case KfSettings():
+            return Kf(
+                settings,
+                stream=StoredStream(
+                    runtime.store,
+                    StreamKey(station_id, settings.name, settings.open_kfid),
+                    answer_age=timedelta(minutes=settings.answer_age_minutes),
+                    handle=dispatcher.handle,
+                ),
                 tokens=StoredTokens(runtime.store, station_id),
                 pictures=StoredPictures(runtime.store, station_id),
             )

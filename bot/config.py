@@ -110,17 +110,14 @@ class WebChatSettings(_Settings):
     name: str = Field(pattern=_CHANNEL_NAME)
 
 
-class OfficialAccountSettings(_Settings):
-    kind: Literal["official_account"]
+class _CallbackSettings(_Settings):
+    """What WeChat and WeCom ask for alike."""
+
     name: str = Field(pattern=_CHANNEL_NAME)
-    account_type: Literal["service", "subscription"] = "service"
-    app_id: str = Field(min_length=1)
     secret: Secret
     token: SecretStr
     encoding_aes_key: SecretStr
     previous_aes_key: SecretStr | None = None  # while the key is being changed on the platform
-    api_base: WebAddress = "https://api.weixin.qq.com"
-    allow_plaintext: bool = False  # only for an emulator or a test account: nothing protects a plaintext body
     clock_skew_seconds: int = Field(default=300, ge=1)
 
     @field_validator("token")
@@ -138,7 +135,28 @@ class OfficialAccountSettings(_Settings):
         return value
 
 
-ChannelSettings = Annotated[WebChatSettings | OfficialAccountSettings, Field(discriminator="kind")]
+class OfficialAccountSettings(_CallbackSettings):
+    kind: Literal["official_account"]
+    account_type: Literal["service", "subscription"] = "service"
+    app_id: str = Field(min_length=1)
+    api_base: WebAddress = "https://api.weixin.qq.com"
+    allow_plaintext: bool = False  # only for an emulator or a test account: nothing protects a plaintext body
+
+
+class KfSettings(_CallbackSettings):
+    """One account of 微信客服."""
+
+    kind: Literal["kf"]
+    corp_id: str = Field(min_length=1)
+    open_kfid: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    api_base: WebAddress = "https://qyapi.weixin.qq.com"
+    answer_age_minutes: int = Field(default=10, ge=0)  # what is older at the first start is stored, not answered
+    servicers: tuple[
+        str, ...
+    ] = ()  # WeCom user ids a matter is handed to in the client; none: officers use our console
+
+
+ChannelSettings = Annotated[WebChatSettings | OfficialAccountSettings | KfSettings, Field(discriminator="kind")]
 
 
 class Config(_Settings):

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bot.reach import Grant
 
 PICTURE_LIMIT_BYTES = 2 * 1024 * 1024  # the platforms refuse larger ones
+WELCOME_LASTS = timedelta(seconds=20)  # a platform's welcome code is good for one message, so long after the entering
 
 
 class MessageKind(StrEnum):
@@ -86,11 +87,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Something said to a resident; `picture` is the id of a stored Media."""
+    """Something said to a resident; `picture` is the id of a stored Media. `hands_over`: the matter is the officers'
+    from here on, and a channel whose platform has a desk of its own may pass the session to it."""
 
     text: str
     choices: tuple[Choice, ...] = ()
     picture: int | None = None
+    hands_over: bool = False
 
 
 # -- what else a platform tells of a conversation ----------------------------------------------------------------------

@@ -13,7 +13,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from bot import clock
 from bot.actions import broadcasts, media, messages, reminders, retention
-from bot.channels.base import Channel, SendError
+from bot.channels.base import Channel, Pulled, SendError
 from bot.store import search
 from bot.store.engine import Store
 from scheduler.outbox import Outbox
@@ -71,6 +71,12 @@ async def resume_messages(desk: Desk) -> None:
         ids = await messages.claim_unhandled(session, desk.station_id, now=clock.now())
     for message_id in ids:
         await desk.resume(message_id)
+
+
+async def pull_messages(desk: Desk) -> None:
+    """Messages of which no callback came: the platform does not promise one, and we may have been away."""
+    pulled = [channel.pull() for channel in desk.channels.values() if isinstance(channel, Pulled)]
+    await asyncio.gather(*pulled)
 
 
 async def fetch_pictures(desk: Desk) -> None:
@@ -138,12 +144,14 @@ class Job:
     work: Callable[[Desk], Awaitable[None]]
     every: timedelta | None = None
     at: str | None = None  # a daily time on the station's clock
+    first_at_once: bool = False  # not only after the first interval
 
 
 JOBS = (
     Job(send_deliveries, every=timedelta(seconds=1)),
     Job(move_broadcasts, every=timedelta(seconds=1)),
     Job(resume_messages, every=timedelta(seconds=5)),
+    Job(pull_messages, every=timedelta(minutes=1), first_at_once=True),
     Job(fetch_pictures, every=timedelta(seconds=5)),
     Job(index_messages, every=timedelta(seconds=2)),
     Job(take_over_knowledge, every=timedelta(seconds=5)),
@@ -163,6 +171,7 @@ def start(desk: Desk) -> AsyncIOScheduler:
             max_instances=1,
             coalesce=True,
             misfire_grace_time=None,
+            **({"next_run_time": clock.now()} if job.first_at_once else {}),
         )
     scheduler.start()
     return scheduler

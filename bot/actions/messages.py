@@ -132,8 +132,9 @@ def message_of(row: StoredMessage) -> Message:
 
 def reply_of(row: StoredMessage) -> Reply:
     """The reply a row of ours was made from."""
-    choices = (row.details or {}).get("choices", [])
-    return Reply(row.body, tuple(Choice(label, send) for label, send in choices), row.media_id)
+    details = row.details or {}
+    choices = tuple(Choice(label, send) for label, send in details.get("choices", []))
+    return Reply(row.body, choices, row.media_id, details.get("hands_over", False))
 
 
 async def said_in_response(session: AsyncSession, stored_id: int) -> tuple[Reply, int] | None:

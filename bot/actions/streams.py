@@ -24,7 +24,7 @@ from bot.store.models import (
     StoredMessage,
 )
 
-LEASE = timedelta(seconds=60)  # renewed with each page; a reader silent for that long is dead
+LEASE = timedelta(seconds=30)  # renewed with each page; a reader silent for that long is dead
 
 
 @dataclass(frozen=True, slots=True)

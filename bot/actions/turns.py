@@ -1,7 +1,7 @@
 """Turns: a message, the bot's answer to it and the promise to deliver it, written together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,9 +23,11 @@ from bot.store.models import (
     ResidentAddress,
     StoredMessage,
 )
+from knowledge import Decision
 
 RETRY_AFTER = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
 _KEPT_CANDIDATES = 3
+_HANDED_OVER = (Decision.OFFICER, Decision.URGENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,9 @@ async def act(session: AsyncSession, turn: Turn, answer: Answer, *, now: datetim
     turn.conversation.last_message_at = turn.conversation.address.last_inbound_at = now
     await deliveries.release_held(session, [turn.conversation.address_id], now=now)
     announce(session, Change(turn.conversation.station_id, Kind.CONVERSATION, turn.conversation.id, "heard"))
-    return reply if reply is not None and reply.text else None
+    if reply is None or not reply.text:
+        return None
+    return replace(reply, hands_over=answer.decision in _HANDED_OVER)
 
 
 async def answer(session: AsyncSession, turn: Turn, reply: Reply, *, in_response: bool, now: datetime) -> int | None:

@@ -12,7 +12,7 @@ ROLES: Final = {
     Role.REVIEWER: "审核员",
     Role.ADMIN: "管理员",
 }
-CHANNELS: Final = {"webchat": "网页", "official_account": "公众号"}
+CHANNELS: Final = {"webchat": "网页", "official_account": "公众号", "kf": "微信客服"}
 PRIORITIES: Final = {Priority.URGENT: "紧急", Priority.HIGH: "优先", Priority.NORMAL: "普通"}
 TICKET_STATES: Final = {
     TicketState.OPEN: "待接",
@@ -55,6 +55,7 @@ EVENTS: Final = {
     EventKind.SCAN: "居民扫描了二维码",
     EventKind.CLICK: "居民点了菜单",
     EventKind.VIEW: "居民打开了菜单里的网页",
+    EventKind.ENTER: "居民打开了微信客服",
     EventKind.OTHER: "平台事件",
 }
 KINDS: Final = {
