@@ -238,7 +238,8 @@ class Kf:
             await self._send_welcome(code, ready)
         except SendError as error:
             _log.info("welcome not sent", channel=self.name, code=error.code)
-            ready.decline(error.reason)
+            if error.failure is not Failure.UNKNOWN:  # else the outbox asks under the same number
+                ready.decline(error.reason)
         else:
             ready.confirm()
 
@@ -249,12 +250,7 @@ class Kf:
             made = [Part("text", {"content": text})]
         number = next(numbers(await self._stream.series(), ready.delivery_id))
         body = {"code": code, "msgid": number, "msgtype": made[0].kind, made[0].kind: made[0].content}
-        try:
-            await self._api.post("/cgi-bin/kf/send_msg_on_event", body)
-        except SendError as error:
-            if error.failure is not Failure.UNKNOWN:
-                raise
-            await self._api.post("/cgi-bin/kf/send_msg_on_event", body)  # the same number: not twice
+        await self._api.post("/cgi-bin/kf/send_msg_on_event", body)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
