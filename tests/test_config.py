@@ -14,6 +14,11 @@ ACCOUNT = {
     "encoding_aes_key": AES_KEY,
 }  # fmt: skip
 
+KF = {
+    "kind": "kf", "name": "kefu", "corp_id": "ww1", "secret": "s", "token": TOKEN, "encoding_aes_key": AES_KEY,
+    "open_kfid": "wk1",
+}  # fmt: skip
+
 
 def settings(**changed: Any) -> dict[str, Any]:
     return {"station": {"name": "枫林派出所"}, "security": {"data_key": "k"}, **changed}
@@ -57,6 +62,11 @@ MISTAKES: dict[str, tuple[object, str]] = {
     "token": (account(token="a b"), "official_account.token: the token is 3 to 32 letters and digits"),
     "aes key": (account(encoding_aes_key="short"), "encoding_aes_key: EncodingAESKey is 43 letters and digits"),
     "old aes key": (account(previous_aes_key="short"), "previous_aes_key: EncodingAESKey is 43 letters and digits"),
+    "kf account": (
+        settings(channels=[{**KF, "open_kfid": "微信"}]),
+        "channels.0.kf.open_kfid: ",
+    ),
+    "kf secret": (settings(channels=[{**KF, "secret": ""}]), "channels.0.kf.secret: is empty; name the environment"),
     "api base": (account(api_base="weixin"), "api_base: 'weixin' is no web address"),
     "app id": (account(app_id=""), "app_id: "),
 }

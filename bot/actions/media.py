@@ -9,7 +9,7 @@ from bot import clock
 from bot.actions.errors import ActionError
 from bot.message import PICTURE_LIMIT_BYTES, MessageKind
 from bot.store.live import Change, Kind, announce
-from bot.store.models import Conversation, Direction, Media, StoredMessage
+from bot.store.models import Conversation, Media, StoredMessage
 
 _PLATFORM_KEEPS = timedelta(days=3)
 _AT_ONCE = 10
@@ -43,12 +43,12 @@ async def keep(session: AsyncSession, station_id: int, data: bytes, conversation
 
 
 async def unfetched(session: AsyncSession, station_id: int, *, now: datetime) -> list[tuple[int, str, str]]:
-    """Picture messages whose bytes are still with the platform: (message, channel, platform's media id)."""
+    """Picture messages whose bytes are still with the platform, residents' and those officers sent in the platform's
+    own client: (message, channel, platform's media id)."""
     query = (
         select(StoredMessage)
         .where(
             StoredMessage.station_id == station_id,
-            StoredMessage.direction == Direction.IN,
             StoredMessage.kind == MessageKind.IMAGE,
             StoredMessage.media_id.is_(None),
             StoredMessage.forgotten.is_(False),

@@ -200,7 +200,8 @@ def _word(body: Mapping[str, Any], name: str) -> str:
     value = body.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return value if isinstance(value, str) else ""
+    # Half a surrogate pair is legal JSON and no text: a page that cannot be written would hold up all behind it.
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _kept(body: Mapping[str, Any], *names: str) -> dict[str, str]:
