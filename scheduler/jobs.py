@@ -16,6 +16,7 @@ from bot.actions import broadcasts, media, messages, reminders, retention
 from bot.channels.base import Channel, Pulled, SendError
 from bot.store import search
 from bot.store.engine import Store
+from scheduler import wecom
 from scheduler.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Desk:
     resume: Resume
     words: search.Words
     refresh: Refresh | None = None  # None: this process answers nobody
+    wecom: wecom.WeComDesk | None = None  # None: the station has no WeCom
 
 
 async def send_deliveries(desk: Desk) -> None:
@@ -110,6 +112,18 @@ async def take_over_knowledge(desk: Desk) -> None:
         log.info("knowledge replaced", extra={"station_id": desk.station_id})
 
 
+async def tell_officers(desk: Desk) -> None:
+    """Tickets nobody has taken, to their officers in WeCom."""
+    if desk.wecom is not None:
+        await wecom.tell_officers(desk.wecom)
+
+
+async def send_welcomes(desk: Desk) -> None:
+    """Welcomes to new friends in WeCom that were cut short."""
+    if desk.wecom is not None:
+        await wecom.send_welcomes(desk.wecom)
+
+
 async def index_messages(desk: Desk) -> None:
     """New messages become searchable."""
     done = 1
@@ -156,6 +170,8 @@ JOBS = (
     Job(index_messages, every=timedelta(seconds=2)),
     Job(take_over_knowledge, every=timedelta(seconds=5)),
     Job(remind_of_tickets, every=timedelta(seconds=20)),
+    Job(tell_officers, every=timedelta(seconds=1)),
+    Job(send_welcomes, every=timedelta(seconds=2)),
     Job(forget, at="03:30"),  # the quietest hour
 )
 

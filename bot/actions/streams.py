@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.actions import conversations, deliveries, messages, tickets
+from bot.actions.contacts import officer_of_userid
 from bot.actions.conversations import Address
 from bot.message import Happening, Message, NotDelivered, Recalled, SaidElsewhere, SessionMoved
 from bot.store.bulk import insert_if_new
@@ -23,6 +24,7 @@ from bot.store.models import (
     ResidentAddress,
     StoredMessage,
 )
+from bot.wecom import folded
 
 LEASE = timedelta(seconds=30)  # renewed with each page; a reader silent for that long is dead
 
@@ -176,10 +178,12 @@ async def _said_elsewhere(
     session: AsyncSession, conversation: Conversation, said: SaidElsewhere, now: datetime
 ) -> None:
     """Into the log as an officer's words, once; who writes there serves the resident."""
+    officer = await officer_of_userid(session, conversation.station_id, folded(said.servicer))
     columns = messages.columns_of(said.message, conversation.station_id, now) | {
         "conversation_id": conversation.id,
         "direction": Direction.OUT,
         "author": Author.OFFICER,
+        "officer_id": officer.id if officer else None,
         "state": MessageState.HANDLED,
         "retry_at": None,
     }

@@ -70,10 +70,9 @@ class Kf:
         self._servicers = settings.servicers
         self._stream = stream
         self._body_seconds = body_seconds
-        keys = [settings.encoding_aes_key, settings.previous_aes_key]
         self._envelope = WeComEnvelope(
             token=settings.token.get_secret_value(),
-            aes_keys=[key.get_secret_value() for key in keys if key is not None],
+            aes_keys=settings.aes_keys,
             receive_id=settings.corp_id,
             skew_seconds=settings.clock_skew_seconds,
         )

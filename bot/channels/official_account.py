@@ -63,10 +63,9 @@ class OfficialAccount:
         can_write_later = settings.account_type == "service"  # a subscription account has it only when verified
         self.rules = Rules(windowed=True, writes_later=can_write_later, mass=can_write_later)
         self._body_seconds = body_seconds
-        keys = [settings.encoding_aes_key, settings.previous_aes_key]
         self._envelope = Envelope(
             token=settings.token.get_secret_value(),
-            aes_keys=[key.get_secret_value() for key in keys if key is not None],
+            aes_keys=settings.aes_keys,
             receive_id=settings.app_id,
             skew_seconds=settings.clock_skew_seconds,
             allow_plaintext=settings.allow_plaintext,

@@ -12,7 +12,7 @@ ROLES: Final = {
     Role.REVIEWER: "审核员",
     Role.ADMIN: "管理员",
 }
-CHANNELS: Final = {"webchat": "网页", "official_account": "公众号", "kf": "微信客服"}
+CHANNELS: Final = {"webchat": "网页", "official_account": "公众号", "kf": "微信客服", "wecom": "企业微信"}
 PRIORITIES: Final = {Priority.URGENT: "紧急", Priority.HIGH: "优先", Priority.NORMAL: "普通"}
 TICKET_STATES: Final = {
     TicketState.OPEN: "待接",

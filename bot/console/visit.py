@@ -23,6 +23,7 @@ from bot.security.permissions import Permission, may
 from bot.security.sessions import LoggedIn
 from bot.store.engine import Store
 from bot.store.models import Officer
+from bot.wecom import WeComApp
 
 Form = MultiDictProxy[str | bytes | bytearray | FileField]
 _NOTHING_FILLED_IN: Form = MultiDictProxy(MultiDict())
@@ -32,10 +33,12 @@ _LARGEST_ID = 2**63 - 1
 
 @dataclass(frozen=True)
 class ConsoleDesk:
-    """What the console works with. `channels` are the kinds of the channels by their name in config.yaml."""
+    """What the console works with. `channels` are the kinds of the channels by their name in config.yaml; `wecom` is
+    the station's WeCom app, if it has one."""
 
     runtime: Runtime
     channels: Mapping[str, str]
+    wecom: WeComApp | None = None
 
     @property
     def zone(self) -> ZoneInfo:
