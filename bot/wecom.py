@@ -72,6 +72,7 @@ class WeComApp(Protocol):
     """The station's app. Every method raises WeComRefused only."""
 
     name: str  # of its channel
+    customer_contact: bool  # officers have friends among the residents (客户联系)
 
     async def tell(self, userids: Sequence[str], card: Card) -> frozenset[str]:
         """Send a card to at most TO_AT_ONCE members; returns those (folded) whom it did not reach."""

@@ -12,12 +12,13 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from bot import clock
-from bot.actions import broadcasts, media, messages, reminders, retention
+from bot.actions import broadcasts, media, messages, reminders, retention, wecom_tasks
 from bot.channels.base import Channel, Pulled, SendError
 from bot.store import search
 from bot.store.engine import Store
 from scheduler import wecom
 from scheduler.outbox import Outbox
+from scheduler.wecom import WeComDesk
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Desk:
     resume: Resume
     words: search.Words
     refresh: Refresh | None = None  # None: this process answers nobody
-    wecom: wecom.WeComDesk | None = None  # None: the station has no WeCom
+    wecom: WeComDesk | None = None  # None: the station has no WeCom
 
 
 async def send_deliveries(desk: Desk) -> None:
@@ -62,6 +63,8 @@ async def move_broadcasts(desk: Desk) -> None:
             for broadcast in await broadcasts.claim_sending(session, desk.station_id):
                 if not broadcast.expanded and await broadcasts.expand(session, broadcast):
                     more = True
+                    if desk.wecom is not None:
+                        await wecom_tasks.take_over(session, broadcast, desk.wecom.app.name)
     async with desk.store.write() as session:
         for broadcast in await broadcasts.claim_sending(session, desk.station_id):
             await broadcasts.finish_if_ended(session, broadcast)
@@ -118,6 +121,12 @@ async def tell_officers(desk: Desk) -> None:
         await wecom.tell_officers(desk.wecom)
 
 
+async def move_tasks(desk: Desk) -> None:
+    """Warnings to residents who are officers' friends in WeCom."""
+    if desk.wecom is not None:
+        await wecom.move_tasks(desk.wecom)
+
+
 async def send_welcomes(desk: Desk) -> None:
     """Welcomes to new friends in WeCom that were cut short."""
     if desk.wecom is not None:
@@ -172,6 +181,7 @@ JOBS = (
     Job(remind_of_tickets, every=timedelta(seconds=20)),
     Job(tell_officers, every=timedelta(seconds=1)),
     Job(send_welcomes, every=timedelta(seconds=2)),
+    Job(move_tasks, every=timedelta(seconds=5)),
     Job(forget, at="03:30"),  # the quietest hour
 )
 

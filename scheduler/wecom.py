@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bot import clock
-from bot.actions import contacts, notices
+from bot.actions import contacts, notices, wecom_tasks
 from bot.actions.contacts import Met
 from bot.actions.notices import Due, Titles
+from bot.actions.wecom_tasks import Ask, HandIn
 from bot.store.engine import Store
-from bot.wecom import Card, WeComApp, WeComRefused, Why, folded
+from bot.wecom import Card, Fate, WeComApp, WeComRefused, Why, folded
 
 log = logging.getLogger(__name__)
 
@@ -98,3 +99,86 @@ async def send_welcomes(desk: WeComDesk) -> None:
             continue
         async with desk.store.write() as session:
             await contacts.greeted(session, contact, arrived=arrived)
+
+
+# --- warnings -------------------------------------------------------------------------------------------------------
+
+
+async def move_tasks(desk: WeComDesk) -> None:
+    """Put warnings into tasks, hand them in, ask what became of them; each step its own transaction."""
+    more = True
+    while more:
+        async with desk.store.write() as session:
+            more = bool(
+                await wecom_tasks.make(
+                    session, desk.station_id, a_day=desk.warnings_a_day, timezone=desk.timezone, now=clock.now()
+                )
+            )
+    async with desk.store.write() as session:
+        await wecom_tasks.hasten_stopped(session, desk.station_id, now=clock.now())
+    while True:
+        async with desk.store.write() as session:
+            task = await wecom_tasks.claim_new(session, desk.station_id, now=clock.now())
+        if task is None:
+            break
+        if task.external_userids:
+            await _hand_in(desk, task)
+    while True:
+        async with desk.store.write() as session:
+            ask = await wecom_tasks.claim_waiting(session, desk.station_id, now=clock.now())
+        if ask is None:
+            return
+        await _ask(desk, ask)
+
+
+async def _hand_in(desk: WeComDesk, task: HandIn) -> None:
+    try:
+        handed = await desk.app.hand_in(task.userid, task.text, task.external_userids)
+    except WeComRefused as error:
+        log.warning("warning not handed in to WeCom", extra={"task_id": task.id, "code": error.code})
+        async with desk.store.write() as session:
+            await wecom_tasks.not_handed_in(
+                session,
+                task.id,
+                error.code,
+                error.reason,
+                again=error.why in (Why.AGAIN, Why.DOWN),
+                unknown=error.why is Why.UNKNOWN,
+                after=error.after,
+            )
+        return
+    async with desk.store.write() as session:
+        await wecom_tasks.handed_in(session, task.id, handed.msgid, sorted(handed.failed))
+
+
+async def _ask(desk: WeComDesk, ask: Ask) -> None:
+    """All pages; those of one page are written together."""
+    try:
+        if ask.cancel:
+            await _take_back(desk, ask)
+        cursor, more = "", True
+        while more:
+            fates, cursor = await desk.app.fates(ask.msgid, ask.userid, cursor)
+            gone = [resident for resident, fate in fates.items() if fate is Fate.NO_FRIEND]
+            async with desk.store.write() as session:
+                await wecom_tasks.learnt(session, ask.id, fates)
+                if gone:
+                    await wecom_tasks.note_left(session, ask.id, gone)
+            more = bool(cursor)
+    except WeComRefused as error:
+        log.warning("WeCom not asked about a warning", extra={"task_id": ask.id, "code": error.code})
+        async with desk.store.write() as session:
+            await wecom_tasks.ask_again(session, ask.id, error.code, error.after)
+        return
+    async with desk.store.write() as session:
+        await wecom_tasks.asked(session, ask.id, cancelled=ask.cancel)
+
+
+async def _take_back(desk: WeComDesk, ask: Ask) -> None:
+    try:
+        await desk.app.cancel(ask.msgid)
+    except WeComRefused as error:
+        if error.why is not Why.NEVER:
+            raise
+        # There is nothing left to take back: what was sent is asked for next.
+        log.warning("warning not taken back in WeCom", extra={"task_id": ask.id, "code": error.code})

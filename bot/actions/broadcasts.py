@@ -295,9 +295,14 @@ async def _stop_unsealed(session: AsyncSession, broadcast: Broadcast) -> None:
 
 
 async def _skip_rest(session: AsyncSession, broadcast: Broadcast, reason: str) -> int:
+    """What an officer may already be tapping at in WeCom is not among it: its task is cancelled first."""
     skipped = await session.execute(
         update(Delivery)
-        .where(Delivery.broadcast_id == broadcast.id, Delivery.state == DeliveryState.QUEUED)
+        .where(
+            Delivery.broadcast_id == broadcast.id,
+            Delivery.state == DeliveryState.QUEUED,
+            Delivery.task_id.is_(None),
+        )
         .values(state=DeliveryState.SKIPPED, reason=reason, retry_at=None, finished_at=clock.now())
         .execution_options(synchronize_session=False)
         .returning(Delivery.id)

@@ -303,6 +303,29 @@ async def left_count(session: AsyncSession, station_id: int) -> int:
     return (await session.execute(query)).scalar_one()
 
 
+async def found_gone(session: AsyncSession, station_id: int, userid: str, external_userids: Sequence[str]) -> None:
+    """They are no friends of this member any more, as WeCom said when asked: its event was lost."""
+    query = select(WeComContact).where(
+        WeComContact.station_id == station_id,
+        WeComContact.userid == userid,
+        WeComContact.external_userid.in_(external_userids),
+        WeComContact.state == ContactState.FRIEND,
+    )
+    now = clock.now()
+    for contact in (await session.execute(query.with_for_update())).scalars():
+        contact.state, contact.left_at, contact.event_at = ContactState.LEFT, now, now
+        contact.change, contact.welcome_state, contact.welcome_code = "found_gone", WelcomeState.NONE, None
+        conversation = await conversations.find(
+            session, station_id, Address(await _channel_of(session, contact), contact.external_userid)
+        )
+        if conversation is not None:
+            await _check_following(session, contact, conversation, Actor(station_id))
+
+
+async def _channel_of(session: AsyncSession, contact: WeComContact) -> str:
+    return (await session.get_one(ResidentAddress, contact.address_id)).channel
+
+
 async def follow_up(session: AsyncSession, contact: WeComContact, officer: Officer, note: str, *, actor: Actor) -> None:
     """Somebody has asked the resident why he left; `note` is what came of it."""
     if contact.state is not ContactState.LEFT:

@@ -81,7 +81,6 @@ class WeComChannel:
         self.rules = Rules(by_officer=True)
         self.app = WeCom(settings, tokens=tokens, call_seconds=call_seconds)
         self._desk = desk
-        self._customer_contact = settings.customer_contact
         self._envelope = WeComEnvelope(
             token=settings.token.get_secret_value(),
             aes_keys=settings.aes_keys,
@@ -114,7 +113,7 @@ class WeComChannel:
             event = _contact_event(fields)
         except RefusedError as refusal:
             return refused(self.name, refusal.reason)
-        if event is None or not self._customer_contact:
+        if event is None or not self.app.customer_contact:
             if fields.get("MsgType") == "event" and fields.get("Event") not in _OF_THE_APP:
                 UNKNOWN_MESSAGES.labels(self.name, "event").inc()
             return taken()  # what officers write to the app is for nobody

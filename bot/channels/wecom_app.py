@@ -32,7 +32,7 @@ class WeCom:
     """One app of one corp."""
 
     def __init__(self, settings: WeComSettings, *, tokens: TokenStore, call_seconds: float = TOTAL_SECONDS) -> None:
-        self.name = settings.name
+        self.name, self.customer_contact = settings.name, settings.customer_contact
         self._corp_id, self._agent_id = settings.corp_id, settings.agent_id
         self._inside = f"{settings.login_base.rstrip('/') or _INSIDE_HOST}/connect/oauth2/authorize"
         self._at_a_desk = f"{settings.login_base.rstrip('/') or _DESK_HOST}/wwlogin/sso/login"

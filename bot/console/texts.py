@@ -115,6 +115,9 @@ DONE: Final = {
     "officer_disabled": "账号已停用，登录已全部退出；手上的工单已退回队列。",
     "officer_enabled": "账号已启用。",
     "officer_factor_off": "动态口令已关闭，本人可以重新设置。",
+    "way_made": "二维码已生成，可以打印或发给居民。",
+    "followed_up": "已记下回访情况。",
+    "task_reminded": "已在企业微信里提醒民警确认。",
     "community_added": "社区已添加。请在“人员”里指定负责的民警。",
     "community_renamed": "名称已修改。",
 }

@@ -14,7 +14,7 @@ from multidict import MultiDict, MultiDictProxy
 
 from bot import clock
 from bot.actions.audit import Actor
-from bot.console.navigation import tabs_for
+from bot.console.navigation import Tab, tabs_for
 from bot.console.presence import Presence
 from bot.console.texts import DONE
 from bot.runtime import Runtime
@@ -160,10 +160,16 @@ class Visit:
             typed=self.text,
             now=clock.now(),
             path=self.request.path,
-            tabs=tabs_for(self.officer.role) if self.login and self.login.second_factor_done else (),
+            tabs=self._tabs(),
             **values,
         )
         return web.Response(text=html, content_type="text/html", status=status)
+
+    def _tabs(self) -> tuple[Tab, ...]:
+        if self.login is None or not self.login.second_factor_done:
+            return ()
+        wecom = self.desk.wecom
+        return tabs_for(self.officer.role, friends=wecom is not None and wecom.customer_contact)
 
     def go(self, path: str, *, done: str = "", part: str = "") -> web.Response:
         """Send the browser to another page; `done` is a key of texts.DONE shown there, `part` an id to scroll to."""

@@ -11,8 +11,8 @@ from multidict import MultiDict
 from bot import clock
 from bot.channels.wechat_envelope import Reason, RefusedError, WeComEnvelope
 from tests.channels.test_wechat_envelope import WECOM, WECOM_ENCRYPT
-from tests.fakes import pusher as platform
-from tests.fakes.pusher import signature
+from tests.fakes.wechat import cipher as platform
+from tests.fakes.wechat.cipher import signature
 
 CHECKED_AT, POSTED_AT = 1409659589, 1409659813
 ECHO = "P9nAzCzyDtyTWESHep1vC5X9xho/qYX3Zpb4yKa9SKld1DsH3Iyt3tP3zNdtp+4RPcs8TgAE7OaBO+FZXvnaqQ=="
