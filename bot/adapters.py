@@ -9,7 +9,7 @@ from typing import Protocol
 from bot import clock
 from bot.actions import streams, tokens
 from bot.actions.streams import StreamKey
-from bot.channels.base import NowOrNever, Picture, Waiting
+from bot.channels.base import NowOrNever, Picture, Unanswered
 from bot.message import Happening, Message, SessionMoved
 from bot.store.engine import Store
 from bot.store.models import Media
@@ -84,10 +84,10 @@ class StoredStream:
                 session, self._key, reader=self._reader, answer_age=self._answer_age, now=clock.now()
             )
 
-    async def keep(self, happened: Sequence[Happening], *, cursor: str) -> Sequence[Waiting] | None:
+    async def keep(self, happened: Sequence[Happening], *, cursor: str) -> Sequence[Unanswered] | None:
         async with self._store.write() as session:
             kept = await streams.keep(session, self._key, happened, cursor=cursor, reader=self._reader, now=clock.now())
-        return None if kept is None else [Waiting(row.stored_id, row.message, row.served) for row in kept]
+        return None if kept is None else [Unanswered(row.stored_id, row.message, row.served) for row in kept]
 
     async def release(self) -> bool:
         async with self._store.write() as session:
@@ -97,5 +97,5 @@ class StoredStream:
         async with self._store.write() as session:
             await streams.move(session, self._key, SessionMoved(sender, servicer), now=clock.now())
 
-    async def handle(self, waiting: Waiting, *, wait_seconds: float) -> NowOrNever | None:
+    async def handle(self, waiting: Unanswered, *, wait_seconds: float) -> NowOrNever | None:
         return await self._handle(waiting.stored_id, waiting.message, wait_seconds=wait_seconds)

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from bot import clock
-from bot.actions import conversations, deliveries, messages, turns
+from bot.actions import conversations, messages, turns
 from bot.actions.conversations import Address
 from bot.actions.messages import Stored
 from bot.actions.turns import Decided, Written
@@ -241,7 +241,7 @@ class Dispatcher:
 
     async def _skip(self, delivery_id: int, reason: str) -> None:
         async with self._runtime.store.write() as session:
-            await deliveries.skip(session, delivery_id, reason)
+            await turns.mark_declined(session, delivery_id, reason, now=clock.now())
 
     def _keep(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.add(task)

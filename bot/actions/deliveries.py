@@ -15,7 +15,6 @@ from bot.actions.broadcasts import seal_of
 from bot.message import MessageKind, Reply
 from bot.store.live import Change, Kind, announce
 from bot.store.models import (
-    DELIVERY_ARROWS,
     Author,
     Broadcast,
     BroadcastState,
@@ -212,26 +211,6 @@ async def failed(session: AsyncSession, delivery_id: int, code: str, reason: str
     """It will not arrive; `reason` is what the officer reads."""
     delivery = await _locked(session, delivery_id)
     if delivery is not None:
-        _end(delivery, DeliveryState.FAILED, reason[:200], clock.now(), code[:20])
-        await _announce(session, delivery)
-
-
-async def skip(session: AsyncSession, delivery_id: int, reason: str) -> None:
-    """It was for one moment that has passed: nothing is sent later either."""
-    delivery = await _locked(session, delivery_id)
-    if delivery is not None:
-        _end(delivery, DeliveryState.SKIPPED, reason[:200], clock.now())
-        await _announce(session, delivery)
-
-
-async def not_delivered(
-    session: AsyncSession, station_id: int, channel: str, delivery_id: int, code: str, reason: str
-) -> None:
-    """The platform had accepted it, perhaps before we knew, and says now that it did not arrive."""
-    delivery = await session.get(Delivery, delivery_id, with_for_update=True)
-    if delivery is None or (delivery.station_id, delivery.channel) != (station_id, channel):
-        return
-    if DeliveryState.FAILED in DELIVERY_ARROWS[delivery.state]:
         _end(delivery, DeliveryState.FAILED, reason[:200], clock.now(), code[:20])
         await _announce(session, delivery)
 

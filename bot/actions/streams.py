@@ -9,15 +9,18 @@ from itertools import groupby
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.actions import conversations, deliveries, messages, tickets
+from bot.actions import conversations, messages, tickets
 from bot.actions.contacts import officer_of_userid
 from bot.actions.conversations import Address
 from bot.message import Happening, Message, NotDelivered, Recalled, SaidElsewhere, SessionMoved
 from bot.store.bulk import insert_if_new
 from bot.store.live import Change, Kind, announce
 from bot.store.models import (
+    DELIVERY_ARROWS,
     Author,
     Conversation,
+    Delivery,
+    DeliveryState,
     Direction,
     MessageState,
     PulledStream,
@@ -108,9 +111,7 @@ async def keep(
                 case Recalled():
                     await _recall(session, key, one)
                 case NotDelivered():
-                    await deliveries.not_delivered(
-                        session, key.station_id, key.channel, one.delivery_id, one.code, one.reason
-                    )
+                    await _not_delivered(session, key, one, now)
                 case Message():
                     pass  # above
     for number, message in fresh:
@@ -221,6 +222,22 @@ async def _recall(session: AsyncSession, key: StreamKey, recalled: Recalled) -> 
     for conversation_id in rows.scalars():
         if conversation_id is not None:
             announce(session, Change(key.station_id, Kind.CONVERSATION, conversation_id, "recalled"))
+
+
+async def _not_delivered(session: AsyncSession, key: StreamKey, lost: NotDelivered, now: datetime) -> None:
+    """The platform had accepted it, perhaps before we knew, and says now that it did not arrive."""
+    delivery = await session.get(Delivery, lost.delivery_id, with_for_update=True)
+    if delivery is None or (delivery.station_id, delivery.channel) != (key.station_id, key.channel):
+        return
+    if DeliveryState.FAILED not in DELIVERY_ARROWS[delivery.state]:
+        return
+    delivery.state, delivery.code, delivery.reason = DeliveryState.FAILED, lost.code, lost.reason
+    delivery.retry_at, delivery.finished_at = None, now
+    if delivery.broadcast_id is not None:
+        announce(session, Change(key.station_id, Kind.BROADCAST, delivery.broadcast_id, "progress"))
+    message = await session.get(StoredMessage, delivery.message_id) if delivery.message_id is not None else None
+    if message is not None and message.conversation_id is not None:
+        announce(session, Change(key.station_id, Kind.CONVERSATION, message.conversation_id, "delivery"))
 
 
 async def _served(session: AsyncSession, key: StreamKey, senders: set[str]) -> set[str]:

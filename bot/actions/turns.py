@@ -239,3 +239,13 @@ async def mark_sent(session: AsyncSession, delivery_ids: Sequence[int], *, now: 
         .values(state=DeliveryState.SENT, finished_at=now, retry_at=None)
         .execution_options(synchronize_session=False)
     )
+
+
+async def mark_declined(session: AsyncSession, delivery_id: int, reason: str, *, now: datetime) -> None:
+    """The moment for which this reply was meant has passed: nothing is sent later either."""
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.id == delivery_id, Delivery.state == DeliveryState.SENDING)
+        .values(state=DeliveryState.SKIPPED, reason=reason[:200], finished_at=now, retry_at=None)
+        .execution_options(synchronize_session=False)
+    )

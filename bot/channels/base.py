@@ -74,7 +74,7 @@ class Feed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Unanswered:
     """A stored message that waits for its answer; `served`: somebody in the platform's own client spoke last."""
 
     stored_id: int
@@ -104,7 +104,7 @@ class Stream(Protocol):
         """The cursor to read from ("" at the beginning); None while another process reads, who then looks again."""
         ...
 
-    async def keep(self, happened: Sequence[Happening], *, cursor: str) -> Sequence[Waiting] | None:
+    async def keep(self, happened: Sequence[Happening], *, cursor: str) -> Sequence[Unanswered] | None:
         """Store a page and the cursor behind it together; what is to be answered, in its order. None: not stored,
         another process has taken over."""
         ...
@@ -117,7 +117,7 @@ class Stream(Protocol):
         """Who serves a resident in the platform's own client, see SessionMoved."""
         ...
 
-    async def handle(self, waiting: Waiting, *, wait_seconds: float) -> NowOrNever | None:
+    async def handle(self, waiting: Unanswered, *, wait_seconds: float) -> NowOrNever | None:
         """Answer a stored message; what is ready within `wait_seconds` comes back, the rest goes by the outbox."""
         ...
 

@@ -10,9 +10,19 @@ import structlog
 from aiohttp import web
 
 from bot import clock
-from bot.channels.base import Failure, NowOrNever, Picture, PictureStore, SendError, Sent, Stream, TokenStore, Waiting
+from bot.channels.base import (
+    Failure,
+    NowOrNever,
+    Picture,
+    PictureStore,
+    SendError,
+    Sent,
+    Stream,
+    TokenStore,
+    Unanswered,
+)
 from bot.channels.callback import BODY_SECONDS, echoed, read_body, refused, taken
-from bot.channels.kf_messages import TEXT_LIMIT_BYTES, Page, Part, numbers, page_of, parts
+from bot.channels.kf_messages import TEXT_LIMIT_BYTES, Page, Part, number_of, page_of, parts
 from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import TOTAL_SECONDS
 from bot.channels.uploads import Uploads
@@ -199,7 +209,7 @@ class Kf:
 
     # -- answered ---------------------------------------------------------------------------------------------------
 
-    async def _handle(self, waiting: Sequence[Waiting]) -> None:
+    async def _handle(self, waiting: Sequence[Unanswered]) -> None:
         """Begin the turns of a page in its order; welcomes first, they have 20 seconds."""
         entered = [one for one in waiting if _is_entering(one)]
         written = [one for one in waiting if not _is_entering(one)]
@@ -215,7 +225,7 @@ class Kf:
         for sender, theirs in groupby(served, key=lambda one: one.message.sender):
             self._begin(self._handle_served(sender, list(theirs)))
 
-    async def _handle_served(self, sender: str, waiting: Sequence[Waiting]) -> None:
+    async def _handle_served(self, sender: str, waiting: Sequence[Unanswered]) -> None:
         """Sessions end without a word, after 48 hours: look before staying silent because of one."""
         try:
             session = await self._session_of(sender)
@@ -226,7 +236,7 @@ class Kf:
         for one in waiting:
             await self._stream.handle(one, wait_seconds=0)
 
-    async def _welcome(self, entered: Waiting) -> None:
+    async def _welcome(self, entered: Unanswered) -> None:
         """The platform's welcome code lets us speak before the resident does: once, and only now."""
         code = entered.message.extra.get("welcome_code", "")
         left = (entered.message.sent_at + WELCOME_LASTS - clock.now()).total_seconds() if code else 0.0
@@ -247,7 +257,7 @@ class Kf:
         if len(made) != 1:  # one message is all there is
             text = next(parts_of(ready.reply.text, TEXT_LIMIT_BYTES), "")
             made = [Part("text", {"content": text})]
-        number = next(numbers(await self._stream.series(), ready.delivery_id))
+        number = number_of(await self._stream.series(), ready.delivery_id, 0, made[0])
         body = {"code": code, "msgid": number, "msgtype": made[0].kind, made[0].kind: made[0].content}
         await self._api.post("/cgi-bin/kf/send_msg_on_event", body)
 
@@ -271,16 +281,16 @@ class Kf:
             raise SendError(Failure.REFUSED, "empty", "消息没有内容，请写好后再发。")
         if reply.picture is not None:
             await self._uploads.media_id(reply.picture)  # first, so that an upload that fails leaves nothing half said
-        number = numbers(await self._stream.series(), delivery_id)
+        series = await self._stream.series()
         for accepted, part in enumerate(waiting):
             try:
-                await self._send_part(address, part, next(number))
+                await self._send_part(address, part, number_of(series, delivery_id, accepted, part))
             except SendError as error:
                 _log.warning("delivery failed", channel=self.name, delivery=delivery_id, code=error.code, sent=accepted)
                 raise _after_parts(await self._explained(address, error), accepted, len(waiting)) from None
         if reply.hands_over and self._servicers:
             await self._hand_over(address)
-        return Sent(next(numbers(await self._stream.series(), delivery_id)))
+        return Sent(number_of(series, delivery_id, 0, waiting[0]))
 
     async def fetch_picture(self, media: str) -> Picture:
         """A picture a resident sent, while the platform keeps it; raises SendError."""
@@ -370,7 +380,7 @@ class Kf:
         return session.state in (0, 1)
 
 
-def _is_entering(one: Waiting) -> bool:
+def _is_entering(one: Unanswered) -> bool:
     return one.message.event is not None and one.message.event.kind is EventKind.ENTER
 
 

@@ -1,14 +1,16 @@
 """What sync_msg of 微信客服 brings, as values; what we say, as its messages and menus."""
 
+import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import unquote
 
+from bot import clock
 from bot.channels.wechat_messages import parts_of
 from bot.message import (
     Event,
@@ -25,7 +27,7 @@ from bot.message import (
 )
 from bot.reach import Grant
 
-GRANT: Final = Grant(5, timedelta(hours=48))  # what each message of a resident allows us
+GRANT: Final = Grant(5, timedelta(hours=48))  # what each message of a resident allows us, from when he wrote it
 TEXT_LIMIT_BYTES: Final = 2048  # a longer text is cut by the platform
 MENU_HEAD_BYTES: Final = 1024
 MENU_ITEMS: Final = 10  # 95008 above it
@@ -120,7 +122,8 @@ def happening_of(channel: str, row: Mapping[str, Any], *, series: str) -> Happen
         return SaidElsewhere(replace(message, extra=extra), servicer if _PERSON.fullmatch(servicer) else "")
     if origin != _CUSTOMER:
         return _NOTHING  # what the platform says by itself is no event of anybody
-    return replace(message, grant=GRANT)
+    left = sent_at + GRANT.lasting - clock.now()
+    return replace(message, grant=Grant(GRANT.count, left) if left > timedelta(0) else None)
 
 
 def _message(channel: str, sender: str, number: str, sent_at: datetime, kind: str, body: Mapping[str, Any]) -> Message:
@@ -188,7 +191,7 @@ def _event(
 
 
 def _not_delivered(body: Mapping[str, Any], series: str) -> Happening | _Passed:
-    found = re.fullmatch(rf"{re.escape(series)}-(\d{{1,18}})-\d{{1,3}}", _word(body, "fail_msgid"))
+    found = re.fullmatch(rf"{re.escape(series)}-(\d{{1,14}})-[0-9a-f]{{8}}", _word(body, "fail_msgid"))
     if found is None:
         return _NOTHING  # a message of a servicer, or of an earlier database
     fail_type = body.get("fail_type")
@@ -259,9 +262,8 @@ def _cut(label: str) -> str:
     return next(parts_of(label, _ITEM_BYTES), label)
 
 
-def numbers(series: str, delivery_id: int) -> Iterator[str]:
-    """Our numbers of a delivery's messages: the same each time it is tried, and at most 32 characters."""
-    part = 0
-    while True:
-        yield f"{series}-{delivery_id}-{part}"
-        part += 1
+def number_of(series: str, delivery_id: int, place: int, part: Part) -> str:
+    """Our number of the part at this place of a delivery, at most 32 characters: the same each time the same is sent,
+    and another for other words, so that what the platform has is never sent twice and nothing else is taken for it."""
+    said = json.dumps([place, part.kind, part.content, part.picture], ensure_ascii=False, sort_keys=True)
+    return f"{series}-{delivery_id}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"

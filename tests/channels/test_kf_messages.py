@@ -1,14 +1,14 @@
 """What sync_msg brings, row by row, and what a reply becomes."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.channels.kf_messages import GRANT, MENU_HEAD_BYTES, Page, happening_of, numbers, page_of, parts
+from bot.channels.kf_messages import MENU_HEAD_BYTES, Page, Part, happening_of, number_of, page_of, parts
 from bot.message import (
     Choice,
     EventKind,
@@ -20,6 +20,8 @@ from bot.message import (
     SaidElsewhere,
     SessionMoved,
 )
+from bot.reach import Grant
+from tests.support.station import FrozenClock
 
 WHEN = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 SERIES = "0a1b2c3d"
@@ -59,7 +61,7 @@ def message(one: dict[str, Any]) -> Message:
 def test_words_with_what_they_allow_us() -> None:
     found = message(row())
     assert (found.sender, found.platform_id, found.text, found.sent_at) == ("wmWang", "m-1", "你好", WHEN)
-    assert (found.kind, found.grant) == (MessageKind.TEXT, GRANT)
+    assert found.kind is MessageKind.TEXT
 
 
 def test_a_choice_of_ours_is_its_words_and_a_servicer_s_menu_is_what_the_resident_sees() -> None:
@@ -167,7 +169,7 @@ def test_a_recall(name: str) -> None:
 
 @pytest.mark.parametrize("fail_type", [0, 1, 2, 4, 5, 6, 8, 10, 11, 12, 13, 99])
 def test_every_reason_of_a_failure_is_a_sentence_for_the_officer(fail_type: int) -> None:
-    number = next(numbers(SERIES, 17))
+    number = number_of(SERIES, 17, 0, Part("text", {"content": "好"}))
     found = read(event("msg_send_fail", fail_msgid=number, fail_type=fail_type))
     assert isinstance(found, NotDelivered)
     assert (found.delivery_id, found.code) == (17, f"fail_{fail_type if fail_type != 99 else 0}")
@@ -251,9 +253,16 @@ def test_a_picture_comes_after_its_words_and_nothing_makes_nothing() -> None:
     assert parts(Reply("  ")) == []
 
 
-def test_numbers_are_the_same_each_time_and_short_enough() -> None:
-    first, again = numbers(SERIES, 10**17), numbers(SERIES, 10**17)
-    for _ in range(12):
-        number = next(first)
-        assert number == next(again)
-        assert len(number) <= 32
+def test_a_part_has_the_same_number_each_time_and_other_words_another() -> None:
+    first, second = parts(Reply("一", picture=3))
+    assert number_of(SERIES, 10**13, 0, first) == number_of(SERIES, 10**13, 0, *parts(Reply("一")))
+    assert len({number_of(SERIES, 7, 0, part) for part in (first, second, *parts(Reply("二")))}) == 3
+    assert number_of(SERIES, 7, 0, first) != number_of(SERIES, 7, 1, first)  # the same words twice in one text
+    assert len(number_of(SERIES, 10**13, 99, first)) <= 32
+
+
+def test_what_a_message_allows_counts_from_when_it_was_written(frozen: FrozenClock) -> None:
+    frozen.now = WHEN + timedelta(hours=3)
+    assert message(row()).grant == Grant(5, timedelta(hours=45))
+    frozen.now = WHEN + timedelta(hours=48)
+    assert message(row()).grant is None
