@@ -1,21 +1,26 @@
 """微信客服 against the emulator: checks 51 to 56, and what a resident and an officer see of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 from aiohttp import web
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from bot.actions import media, tickets
 from bot.actions.audit import Actor
 from bot.actions.messages import HANDLING_LEASE
 from bot.actions.streams import LEASE
+from bot.app import create_app
 from bot.channels.kf import Kf
+from bot.config import parse_config
 from bot.message import MessageKind, Reply
 from bot.store.models import (
     Author,
@@ -31,11 +36,13 @@ from bot.store.models import (
 from scheduler import jobs
 from scheduler.outbox import Outbox
 from tests.fakes.wechat import FakeWeChat
+from tests.fakes.wechat.wecom.apps import CORP_SECRET
 from tests.fakes.wechat.wecom.kf import HUMAN, POOL, CustomerService
-from tests.fakes.wechat.wecom.pusher import CorpPusher
+from tests.fakes.wechat.wecom.pusher import CORP_AES_KEY, CORP_TOKEN, CorpPusher
 from tests.support.child import killed_while
-from tests.support.kf import ACCOUNT, kf_of
-from tests.support.station import CHANNEL, FrozenClock, House, until
+from tests.support.kf import ACCOUNT, SETTINGS, kf_of
+from tests.support.knowledge import KnownSayings
+from tests.support.station import CHANNEL, DATA_KEY, NAME, FrozenClock, House, until
 
 WANG, ZHAO = "wmWangOfFenglin", "wmZhaoOfHubin"
 JPEG = b"\xff\xd8\xff\xe0 a picture"
@@ -125,6 +132,17 @@ async def wechat(frozen: FrozenClock) -> AsyncIterator[FakeWeChat]:
         yield wechat
 
 
+@pytest.fixture(autouse=True)
+def nothing_leaks(wechat: FakeWeChat, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No test may leave a secret, a token, a resident's number or his words in a log."""
+    structlog.reset_defaults()  # a test that started the whole program may have set it otherwise
+    with capture_logs() as entries:
+        yield
+    written = json.dumps(entries, default=str, ensure_ascii=False) + caplog.text
+    forbidden = {CORP_SECRET, CORP_TOKEN, CORP_AES_KEY, WANG, ZHAO, QUESTION, ANSWER, *wechat.wecom.apps.held}
+    assert not [word for word in forbidden if word in written]
+
+
 @pytest.fixture
 async def desk(house: House, wechat: FakeWeChat) -> AsyncIterator[Desk]:
     async with desk_of(house, wechat) as desk:
@@ -176,6 +194,29 @@ async def test_a_file_is_acknowledged_and_an_unknown_kind_is_only_stored(desk: D
     await desk.quiet()
     assert len(desk.phone()) == 1
     assert [row.kind for row in await desk.house.heard()] == [MessageKind.UNKNOWN] * 2
+
+
+async def test_the_whole_program_answers_and_stops_in_good_order(furnished_sqlite_url: str, wechat: FakeWeChat) -> None:
+    settings = {
+        "station": {"name": NAME},
+        "database": {"url": furnished_sqlite_url},
+        "security": {"data_key": DATA_KEY},
+        "channels": [{**SETTINGS, "api_base": f"{wechat.url}/wecom"}],
+    }
+    runner = web.AppRunner(await create_app(parse_config(settings, {}), KnownSayings()), shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/callback/{CHANNEL}"
+    async with CorpPusher(url, corp=wechat.wecom, modules=("kf",)):
+        await wechat.wecom.kf.writes(ACCOUNT, WANG, QUESTION)
+        await until(lambda: len(wechat.wecom.kf.chat(ACCOUNT, WANG)) == 2)
+        wechat.fault("sync_msg", "delay", 0.2)
+        await wechat.wecom.kf.writes(ACCOUNT, WANG, "你好")  # it is being fetched when the program stops
+        await runner.cleanup()
+    assert ANSWER in wechat.wecom.kf.chat(ACCOUNT, WANG)[1].words
+    async with House.opened(furnished_sqlite_url) as house:
+        (stream,) = await house.all(select(PulledStream))
+        assert stream.reader is None  # who starts next need not wait for a lease
 
 
 # -- the callback's edge ----------------------------------------------------------------------------------------------
@@ -231,11 +272,11 @@ async def test_51_a_storm_of_wake_ups_is_one_reading(desk: Desk) -> None:
 
 
 async def test_51_two_processes_read_one_at_a_time_and_what_came_meanwhile_is_not_left(
-    house: House, wechat: FakeWeChat, furnished_sqlite_url: str
+    any_house: House, wechat: FakeWeChat, furnished_url: str
 ) -> None:
     async with (
-        House.opened(furnished_sqlite_url) as other_house,
-        desk_of(house, wechat) as one,
+        House.opened(furnished_url) as other_house,
+        desk_of(any_house, wechat) as one,
         desk_of(other_house, wechat) as other,
     ):
         wechat.fault("sync_msg", "delay_after", 0.3, times=1)
