@@ -1,11 +1,20 @@
 """Settings: every mistake gets a sentence that names the place and the remedy."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.config import Config, ConfigError, OfficialAccountSettings, WebChatSettings, load_config, parse_config
+from bot.config import (
+    Config,
+    ConfigError,
+    KfSettings,
+    OfficialAccountSettings,
+    WebChatSettings,
+    load_config,
+    parse_config,
+)
 from tests.fakes.wechat.pusher import AES_KEY, TOKEN
 
 PROJECT = Path(__file__).parent.parent
@@ -158,13 +167,12 @@ def test_the_projects_own_file_needs_nothing_but_its_key() -> None:
     assert [channel.name for channel in config.channels] == ["web"]
 
 
-def test_the_account_that_is_commented_out_there_is_right_too(tmp_path: Path) -> None:
-    """Who takes the comment signs away has an account that works."""
-    lines = (PROJECT / "config.yaml").read_text("utf-8").splitlines()
-    start = next(number for number, line in enumerate(lines) if "# - kind: official_account" in line)
-    opened = [line.replace("# ", "", 1) if number >= start else line for number, line in enumerate(lines)]
+def test_the_channels_that_are_commented_out_there_are_right_too(tmp_path: Path) -> None:
+    """Who takes the comment signs away has channels that work."""
+    text = (PROJECT / "config.yaml").read_text("utf-8")
     file = tmp_path / "config.yaml"
-    file.write_text("\n".join(opened), encoding="utf-8")
-    secrets = {"OFFICER_DATA_KEY": "k", "WECHAT_SECRET": "s", "WECHAT_TOKEN": TOKEN, "WECHAT_AES_KEY": AES_KEY}
-    config = load_config(file, secrets)
-    assert isinstance(config.channels[1], OfficialAccountSettings)
+    file.write_text(re.sub(r"^  # (?=- |  )", "  ", text, flags=re.MULTILINE), encoding="utf-8")
+    names = re.findall(r"\$\{(\w+)\}", text)
+    config = load_config(file, {name: AES_KEY if name.endswith("AES_KEY") else TOKEN for name in names})
+    kinds = [type(channel) for channel in config.channels]
+    assert kinds == [WebChatSettings, OfficialAccountSettings, KfSettings]
