@@ -37,6 +37,7 @@ def _parser() -> ArgumentParser:
     officer.add_argument("--role", choices=[role.value for role in Role], default=Role.OFFICER.value)
     officer.add_argument("--badge", default="", help="badge number (警号)")
     officer.add_argument("--phone", default="", help="the number on the residents' card")
+    officer.add_argument("--wecom", default="", metavar="USERID", help="the account in WeCom: notices and log-in")
 
     residents = _with_config(
         _add(commands, "import-residents", people.import_residents, "import residents from .xlsx or .csv")

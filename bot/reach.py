@@ -22,6 +22,7 @@ class Rules:
     writes_later: bool = True  # False: only in the response to the resident's own message
     mass: bool = False  # one call reaches thousands, a few times a month each
     notice: bool = False  # a template or subscription notice can tell him that a message waits
+    by_officer: bool = False  # the program says nothing there: an officer writes, or sends a warning with a tap
 
 
 class When(StrEnum):
@@ -66,6 +67,8 @@ def reach_of(rules: Rules | None, window: Window, *, following: bool, refused: s
         return Reach(When.NEVER, "居民已取消关注，请改用电话或上门联系。")
     if refused:
         return Reach(When.NEVER, refused)
+    if rules.by_officer:
+        return Reach(When.NEVER, "这是民警的企业微信好友，请民警直接在企业微信里与他聊天。")
     if not rules.writes_later:
         return Reach(When.NEXT, "这个公众号不能主动发消息，居民下次来消息时一并送达。")
     if not rules.windowed or window.is_open(now):

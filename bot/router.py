@@ -149,8 +149,8 @@ def has_text(context: Context) -> bool:
 
 
 def is_held(context: Context) -> bool:
-    """An officer owns the conversation."""
-    return context.conversation.owner_id is not None
+    """An officer speaks, here or in the platform's own client."""
+    return context.conversation.speaker != (None, None)
 
 
 def is_kind(*kinds: MessageKind) -> Filter:

@@ -12,11 +12,13 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from bot import clock
-from bot.actions import audit, broadcasts, media, messages, reminders, retention
-from bot.channels.base import Channel, SendError
+from bot.actions import audit, broadcasts, media, messages, reminders, retention, wecom_tasks
+from bot.channels.base import Channel, Pulled, SendError
 from bot.store import search
 from bot.store.engine import Store
+from scheduler import wecom
 from scheduler.outbox import Outbox
+from scheduler.wecom import WeComDesk
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class Desk:
     resume: Resume
     words: search.Words
     refresh: Refresh | None = None  # None: this process answers nobody
+    wecom: WeComDesk | None = None  # None: the station has no WeCom
 
 
 async def send_deliveries(desk: Desk) -> None:
@@ -60,6 +63,8 @@ async def move_broadcasts(desk: Desk) -> None:
             for broadcast in await broadcasts.claim_sending(session, desk.station_id):
                 if not broadcast.expanded and await broadcasts.expand(session, broadcast):
                     more = True
+                    if desk.wecom is not None:
+                        await wecom_tasks.take_over(session, broadcast, desk.wecom.app.name)
     async with desk.store.write() as session:
         for broadcast in await broadcasts.claim_sending(session, desk.station_id):
             await broadcasts.finish_if_ended(session, broadcast)
@@ -78,6 +83,12 @@ async def resume_messages(desk: Desk) -> None:
         ids = await messages.claim_unhandled(session, desk.station_id, now=clock.now())
     for message_id in ids:
         await desk.resume(message_id)
+
+
+async def pull_messages(desk: Desk) -> None:
+    """Messages of which no callback came: the platform does not promise one, and we may have been away."""
+    pulled = [channel.pull() for channel in desk.channels.values() if isinstance(channel, Pulled)]
+    await asyncio.gather(*pulled)
 
 
 async def fetch_pictures(desk: Desk) -> None:
@@ -110,6 +121,24 @@ async def take_over_knowledge(desk: Desk) -> None:
     """What the station made live in another process: entries and settings."""
     if desk.refresh is not None and await desk.refresh():
         log.info("knowledge replaced", extra={"station_id": desk.station_id})
+
+
+async def tell_officers(desk: Desk) -> None:
+    """Tickets nobody has taken, to their officers in WeCom."""
+    if desk.wecom is not None:
+        await wecom.tell_officers(desk.wecom)
+
+
+async def move_tasks(desk: Desk) -> None:
+    """Warnings to residents who are officers' friends in WeCom."""
+    if desk.wecom is not None:
+        await wecom.move_tasks(desk.wecom)
+
+
+async def send_welcomes(desk: Desk) -> None:
+    """Welcomes to new friends in WeCom that were cut short."""
+    if desk.wecom is not None:
+        await wecom.send_welcomes(desk.wecom)
 
 
 async def index_messages(desk: Desk) -> None:
@@ -156,16 +185,21 @@ class Job:
     work: Callable[[Desk], Awaitable[None]]
     every: timedelta | None = None
     at: str | None = None  # a daily time on the station's clock
+    first_at_once: bool = False  # not only after the first interval
 
 
 JOBS = (
     Job(send_deliveries, every=timedelta(seconds=1)),
     Job(move_broadcasts, every=timedelta(seconds=1)),
     Job(resume_messages, every=timedelta(seconds=5)),
+    Job(pull_messages, every=timedelta(minutes=1), first_at_once=True),
     Job(fetch_pictures, every=timedelta(seconds=5)),
     Job(index_messages, every=timedelta(seconds=2)),
     Job(take_over_knowledge, every=timedelta(seconds=5)),
     Job(remind_of_tickets, every=timedelta(seconds=20)),
+    Job(tell_officers, every=timedelta(seconds=1)),
+    Job(send_welcomes, every=timedelta(seconds=2)),
+    Job(move_tasks, every=timedelta(seconds=5)),
     Job(forget, at="03:30"),  # the quietest hour
     Job(anchor_audit_log, at="00:05"),
 )
@@ -182,6 +216,7 @@ def start(desk: Desk) -> AsyncIOScheduler:
             max_instances=1,
             coalesce=True,
             misfire_grace_time=None,
+            **({"next_run_time": clock.now()} if job.first_at_once else {}),
         )
     scheduler.start()
     return scheduler

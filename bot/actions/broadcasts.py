@@ -302,11 +302,18 @@ async def _stop_unsealed(session: AsyncSession, broadcast: Broadcast) -> None:
 
 
 async def _skip_rest(session: AsyncSession, broadcast: Broadcast) -> int:
-    """What is written down and not on its way yet; `expand_skipped` writes the rows that are still missing."""
+    """What is written down and not on its way yet; `expand_skipped` writes the rows that are still missing.
+
+    What an officer may already be tapping at in WeCom is not among it: its task is cancelled first.
+    """
     reason = _SKIP_REASONS[broadcast.state]
     skipped = await session.execute(
         update(Delivery)
-        .where(Delivery.broadcast_id == broadcast.id, Delivery.state == DeliveryState.QUEUED)
+        .where(
+            Delivery.broadcast_id == broadcast.id,
+            Delivery.state == DeliveryState.QUEUED,
+            Delivery.task_id.is_(None),
+        )
         .values(state=DeliveryState.SKIPPED, reason=reason, retry_at=None, finished_at=clock.now())
         .execution_options(synchronize_session=False)
         .returning(Delivery.id)

@@ -68,6 +68,7 @@ async def claim(session: AsyncSession, station_id: int, *, most: int, now: datet
         .outerjoin(Broadcast, Broadcast.id == Delivery.broadcast_id)
         .where(
             Delivery.station_id == station_id,
+            Delivery.route != DeliveryRoute.TASK,  # an officer's tap sends those
             is_due,
             ~_something_before(now),
         )

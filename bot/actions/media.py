@@ -50,7 +50,8 @@ async def keep(session: AsyncSession, station_id: int, data: bytes, conversation
 
 
 async def unfetched(session: AsyncSession, station_id: int, *, now: datetime) -> list[tuple[int, str, str]]:
-    """Picture messages whose bytes are still with the platform: (message, channel, platform's media id).
+    """Picture messages whose bytes are still with the platform, residents' and those officers sent in the platform's
+    own client: (message, channel, platform's media id).
 
     What was never asked for comes first, and of each resident one before anybody's second: nobody's many pictures, and
     none that the platform does not give, hold up the others'.

@@ -39,7 +39,7 @@ async def store(session: AsyncSession, station_id: int, messages: Sequence[Messa
         ),
         # By sender, so that two processes with the same messages never wait for each other; stable, so that the
         # numbers of one sender's messages follow their order.
-        [_columns(message, station_id, now) for message in sorted(messages, key=lambda m: (m.channel, m.sender))],
+        [columns_of(message, station_id, now) for message in sorted(messages, key=lambda m: (m.channel, m.sender))],
     )
     fresh: dict[_Key, int] = {(channel, address, pid): number for number, channel, address, pid in written}
     known = {key: (number, MessageState.RECEIVED) for key, number in fresh.items()}
@@ -73,7 +73,8 @@ async def _known(
     return {(channel, address, pid): (number, state) for channel, address, pid, number, state in rows}
 
 
-def _columns(message: Message, station_id: int, now: datetime) -> dict[str, Any]:
+def columns_of(message: Message, station_id: int, now: datetime) -> dict[str, Any]:
+    """The columns of something a resident sent."""
     return {
         "station_id": station_id,
         "direction": Direction.IN,
@@ -135,8 +136,9 @@ def message_of(row: StoredMessage) -> Message:
 
 def reply_of(row: StoredMessage) -> Reply:
     """The reply a row of ours was made from."""
-    choices = (row.details or {}).get("choices", [])
-    return Reply(row.body, tuple(Choice(label, send) for label, send in choices), row.media_id)
+    details = row.details or {}
+    choices = tuple(Choice(label, send) for label, send in details.get("choices", []))
+    return Reply(row.body, choices, row.media_id, details.get("hands_over", False))
 
 
 async def said_in_response(session: AsyncSession, stored_id: int) -> tuple[Reply, int] | None:

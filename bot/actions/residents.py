@@ -22,6 +22,7 @@ from bot.store.models import (
     ResidentAddress,
     StoredMessage,
     Ticket,
+    WeComContact,
 )
 from bot.store.search import forget_texts
 
@@ -196,5 +197,8 @@ async def erase(session: AsyncSession, resident: Resident, *, now: datetime, act
     await session.execute(update(Ticket).where(Ticket.resident_id == resident.id).values(subject=ERASED_TEXT))
     await session.execute(
         update(ResidentAddress).where(ResidentAddress.resident_id == resident.id).values(consented_at=None)
+    )
+    await session.execute(
+        update(WeComContact).where(WeComContact.resident_id == resident.id).values(follow_up=None, welcome_code=None)
     )
     await record(session, actor, "resident.erased", f"resident:{resident.id}", why=why)

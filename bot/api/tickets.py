@@ -239,7 +239,7 @@ def _message(row: StoredMessage, page: TicketPage) -> MessageAnswer:
         author=row.author,
         officer=_person(page, row.officer_id),
         kind=row.kind,
-        text=row.body,
+        text="" if row.recalled else row.body,
         forgotten=row.forgotten,
         understood=_understood(row),
         delivery=_delivery(page.deliveries.get(row.id)),

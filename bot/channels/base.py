@@ -1,14 +1,14 @@
 """What every channel to residents can do, and how sending fails."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from aiohttp import web
 
-from bot.message import Message, Reply
+from bot.message import Happening, Message, Reply
 from bot.reach import Rules
 
 
@@ -73,6 +73,55 @@ class Feed(Protocol):
     async def __call__(self, message: Message, *, wait_seconds: float) -> Answer | None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A stored message that waits for its answer; `served`: somebody in the platform's own client spoke last."""
+
+    stored_id: int
+    message: Message
+    served: bool
+
+
+class NowOrNever(Answer, Protocol):
+    """An answer for one moment, such as a welcome."""
+
+    @property
+    def delivery_id(self) -> int: ...
+
+    def decline(self, reason: str) -> None:
+        """It did not go out and never shall; without this it goes out later by the outbox."""
+        ...
+
+
+class Stream(Protocol):
+    """The messages of an account that are fetched and not pushed; one reader at a time among all processes."""
+
+    async def series(self) -> str:
+        """Up to 8 letters and digits that begin our numbers of messages, so that no two databases use the same."""
+        ...
+
+    async def claim(self) -> str | None:
+        """The cursor to read from ("" at the beginning); None while another process reads, who then looks again."""
+        ...
+
+    async def keep(self, happened: Sequence[Happening], *, cursor: str) -> Sequence[Unanswered] | None:
+        """Store a page and the cursor behind it together; what is to be answered, in its order. None: not stored,
+        another process has taken over."""
+        ...
+
+    async def release(self) -> bool:
+        """The end is reached. True: somebody was woken meanwhile, read on."""
+        ...
+
+    async def moved(self, sender: str, servicer: str | None) -> None:
+        """Who serves a resident in the platform's own client, see SessionMoved."""
+        ...
+
+    async def handle(self, waiting: Unanswered, *, wait_seconds: float) -> NowOrNever | None:
+        """Answer a stored message; what is ready within `wait_seconds` comes back, the rest goes by the outbox."""
+        ...
+
+
 class TokenStore(Protocol):
     """The access token shared by all processes."""
 
@@ -116,3 +165,12 @@ class Channel(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Pulled(Protocol):
+    """A channel that also fetches: its platform does not promise to call."""
+
+    async def pull(self) -> None:
+        """Fetch what is new; returns when it is stored or could not be fetched now."""
+        ...

@@ -130,7 +130,7 @@ class PlatformApi(ABC):
         """Give a picture to the platform for three days; its media id."""
         if len(picture.data) > PICTURE_LIMIT_BYTES:
             raise self._failed(_LARGE_PICTURE, "picture_size")
-        kind = _picture_type(picture.data)
+        kind = picture_type(picture.data)
         if kind is None:
             raise self._failed(self._errors.row_for(40008), "picture_type")
 
@@ -160,7 +160,7 @@ class PlatformApi(ABC):
                 oversize=_LARGE_FROM_RESIDENT,
             )
             # Bytes when it worked and JSON when it did not; the header alone is sometimes wrong.
-            kind = _picture_type(answer.data)
+            kind = picture_type(answer.data)
             if kind is not None:
                 pictures.append(Picture(kind[0], answer.data))
                 return Answer("application/json", b'{"errcode": 0}')
@@ -202,10 +202,12 @@ class PlatformApi(ABC):
         if token == refused or expires_at <= clock.now():
             return await self._new_token(token)
         if expires_at - self._refresh_early <= clock.now() and not self._refresh_is_too_soon():
+            # Not at each call: WeCom goes on giving the same token to its end, and a failure leaves this one good.
+            self._no_refresh_before = clock.now() + _PAUSE_DOWN
             try:
                 return await self._new_token(token, pausing=False)
             except SendError:
-                self._no_refresh_before = clock.now() + _PAUSE_DOWN  # the present token is still good for some minutes
+                pass
         return token
 
     async def _new_token(self, stale: str | None, *, pausing: bool = True) -> str:
@@ -284,7 +286,7 @@ class PlatformApi(ABC):
                     raise self._failed(lost, f"http_{response.status}")
                 if response.status != 200:
                     raise self._failed(NOT_TAKEN, f"http_{response.status}")
-                content = await _read_limited(response.content.iter_chunked(65536), limit)
+                content = await read_limited(response.content.iter_chunked(65536), limit)
                 if content is None:
                     raise self._failed(oversize or lost, "answer_size")
                 return Answer(response.content_type, content)
@@ -324,7 +326,8 @@ class PlatformApi(ABC):
         return self._http
 
 
-async def _read_limited(chunks: Any, limit: int) -> bytes | None:
+async def read_limited(chunks: Any, limit: int) -> bytes | None:
+    """All the chunks together; None when they are more than `limit` bytes."""
     content = bytearray()
     async for chunk in chunks:
         content += chunk
@@ -333,7 +336,8 @@ async def _read_limited(chunks: Any, limit: int) -> bytes | None:
     return bytes(content)
 
 
-def _picture_type(data: bytes) -> tuple[str, str] | None:
+def picture_type(data: bytes) -> tuple[str, str] | None:
+    """Content type and file ending of a picture, by its first bytes; None when it is none."""
     return next((kind for start, kind in _PICTURE_TYPES.items() if data.startswith(start)), None)
 
 

@@ -30,11 +30,12 @@ def add_officer(arguments: Namespace) -> None:
             f"the password must have at least {MIN_CHARACTERS} characters, five different ones, and not the user name"
         ) from error
     except Conflict as error:
-        raise CommandError(f"the user name {arguments.username!r} is taken; choose another one") from error
+        wecom = f" or the WeCom account {arguments.wecom!r}" if arguments.wecom else ""
+        raise CommandError(f"the user name {arguments.username!r}{wecom} is taken; choose another one") from error
     except ActionError as error:
         raise CommandError(
             "the user name is 2 to 40 small letters, digits, dots, dashes or underscores; a name is needed (at most 40 "
-            "characters); badge and phone have at most 20"
+            "characters); badge and phone have at most 20; a WeCom account is letters, digits and . - _ @"
         ) from error
     print(f"{arguments.username} ({arguments.role}) can log in now, and then chooses a password of his own")
 
@@ -50,6 +51,7 @@ async def _add_officer(arguments: Namespace, password: str) -> None:
             name=arguments.name,
             badge=arguments.badge,
             phone=arguments.phone,
+            wecom_userid=arguments.wecom,
             role=Role(arguments.role),
             password_hash=password_hash,
             actor=Actor(station.id),

@@ -6,6 +6,7 @@ from bot.console import (
     broadcasts,
     canned,
     communities,
+    contacts,
     figures,
     home,
     knowledge,
@@ -18,6 +19,7 @@ from bot.console import (
     residents,
     review,
     tickets,
+    wecom_login,
 )
 from bot.console.guard import Open, Route
 from bot.security.permissions import Permission
@@ -32,6 +34,7 @@ _CONVERSATION = r"/console/review/{id:\d{1,19}}"
 _RESIDENT = r"/console/residents/{id:\d{1,19}}"
 _OFFICER = r"/console/officers/{id:\d{1,19}}"
 _COMMUNITY = r"/console/communities/{id:\d{1,19}}"
+_CONTACT = r"/console/contacts/{id:\d{1,19}}"
 _WARNINGS = (Permission.WARN, Permission.APPROVE)
 
 ROUTES = (
@@ -39,6 +42,8 @@ ROUTES = (
     Route("GET", "/console/static/{name}", assets.show, Open.PUBLIC),
     Route("GET", "/console/login", login.show, Open.PUBLIC),
     Route("POST", "/console/login", login.submit, Open.PUBLIC, again=login.show),
+    Route("GET", "/console/login/wecom", wecom_login.begin, Open.PUBLIC),
+    Route("GET", "/console/login/wecom/back", wecom_login.come_back, Open.PUBLIC, again=login.show),
     Route("POST", "/console/logout", login.leave, Open.HALF),
     Route("GET", "/console/second-factor", login.show_second_factor, Open.HALF),
     Route("POST", "/console/second-factor", login.submit_second_factor, Open.HALF, again=login.show_second_factor),
@@ -84,6 +89,7 @@ ROUTES = (
     Route("POST", f"{_BROADCAST}/approve", broadcasts.approve, Permission.APPROVE, again=broadcasts.show),
     Route("POST", f"{_BROADCAST}/send-back", broadcasts.send_back, Permission.APPROVE, again=broadcasts.show),
     Route("POST", f"{_BROADCAST}/stop", broadcasts.stop, _WARNINGS, again=broadcasts.show),
+    Route("POST", f"{_BROADCAST}/remind/{{task:\\d{{1,18}}}}", broadcasts.remind, _WARNINGS, again=broadcasts.show),
     # what the bot knows, and how it learns
     Route("GET", "/console/knowledge", knowledge.show, (Permission.ANSWER, Permission.MANAGE)),
     Route("GET", "/console/knowledge/settings", knowledge.settings, _APPROVERS),
@@ -118,6 +124,11 @@ ROUTES = (
     Route("POST", "/console/residents", residents.search, Permission.RESIDENTS, again=residents.show),
     Route("GET", _RESIDENT, residents.card, Permission.RESIDENTS),
     Route("POST", f"{_RESIDENT}/reveal", residents.reveal, Permission.RESIDENTS, again=residents.card),
+    # friends in WeCom
+    Route("GET", "/console/contacts", contacts.show, (Permission.ANSWER, Permission.MANAGE)),
+    Route("POST", "/console/contacts/ways", contacts.make, (Permission.ANSWER, Permission.MANAGE), again=contacts.show),
+    Route("GET", f"{_CONTACT}/qr", contacts.picture, (Permission.ANSWER, Permission.MANAGE)),
+    Route("POST", f"{_CONTACT}/follow-up", contacts.follow_up, Permission.RESIDENTS, again=contacts.show),
     # the station's people and places
     Route("GET", "/console/officers", officers.show, Permission.MANAGE),
     Route("POST", "/console/officers", officers.add, Permission.MANAGE, again=officers.show),

@@ -12,7 +12,7 @@ ROLES: Final = {
     Role.REVIEWER: "审核员",
     Role.ADMIN: "管理员",
 }
-CHANNELS: Final = {"webchat": "网页", "official_account": "公众号"}
+CHANNELS: Final = {"webchat": "网页", "official_account": "公众号", "kf": "微信客服", "wecom": "企业微信"}
 PRIORITIES: Final = {Priority.URGENT: "紧急", Priority.HIGH: "优先", Priority.NORMAL: "普通"}
 TICKET_STATES: Final = {
     TicketState.OPEN: "待接",
@@ -55,6 +55,7 @@ EVENTS: Final = {
     EventKind.SCAN: "居民扫描了二维码",
     EventKind.CLICK: "居民点了菜单",
     EventKind.VIEW: "居民打开了菜单里的网页",
+    EventKind.ENTER: "居民打开了微信客服",
     EventKind.OTHER: "平台事件",
 }
 KINDS: Final = {
@@ -115,6 +116,9 @@ DONE: Final = {
     "officer_disabled": "账号已停用，登录已全部退出；手上的工单已退回队列。",
     "officer_enabled": "账号已启用。",
     "officer_factor_off": "动态口令已关闭，本人可以重新设置。",
+    "way_made": "二维码已生成，可以打印或发给居民。",
+    "followed_up": "已记下回访情况。",
+    "task_reminded": "已在企业微信里提醒民警确认。",
     "community_added": "社区已添加。请在“人员”里指定负责的民警。",
     "community_renamed": "名称已修改。",
 }

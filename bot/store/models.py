@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import Enum, ForeignKey, Index, MetaData, String, Text, UniqueConstraint, text
+from sqlalchemy import Enum, ForeignKey, Index, LargeBinary, MetaData, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from bot.message import MessageKind
@@ -73,7 +73,7 @@ class Officer(Row, Base):
     """A person of the station who can log in; `duty` is a week in station time: {"mon": ["08:30-17:30"], …}."""
 
     __tablename__ = "officers"
-    __table_args__ = (UniqueConstraint("station_id", "username"),)
+    __table_args__ = (UniqueConstraint("station_id", "username"), UniqueConstraint("station_id", "wecom_userid"))
 
     username: Mapped[str] = mapped_column(String(40))
     name: Mapped[str] = mapped_column(String(40))
@@ -85,6 +85,8 @@ class Officer(Row, Base):
     password_given: Mapped[bool] = mapped_column(default=False)  # somebody else chose it: to be changed at the log-in
     totp_secret: Mapped[str | None] = mapped_column(EncryptedText)
     totp_step: Mapped[int | None] = mapped_column(BigId)  # the newest 30 seconds whose code was used; none older counts
+    wecom_userid: Mapped[str | None] = mapped_column(String(64))  # in small letters: WeCom does not tell them apart
+    wecom_problem: Mapped[str] = mapped_column(String(100), default="")  # why WeCom did not take him as a recipient
     active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime]
 
@@ -156,8 +158,9 @@ class ResidentAddress(Row, Base):
 class Conversation(Row, Base):
     """All that passes between one resident and the station on one address.
 
-    `owner_id` is the one fact that says who speaks: None is the bot, else that officer. `dialogue` is the state of a
-    multi-step exchange under way.
+    `owner_id` and `served_by` say who speaks: that officer, or somebody in the platform's own client (his user id
+    there, "" while the resident waits in its pool); both None: the bot. `dialogue` is the state of a multi-step
+    exchange.
     """
 
     __tablename__ = "conversations"
@@ -170,6 +173,7 @@ class Conversation(Row, Base):
     resident_id: Mapped[int] = mapped_column(ForeignKey("residents.id"))
     channel: Mapped[str] = mapped_column(String(40))
     owner_id: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    served_by: Mapped[str | None] = mapped_column(String(64))
     dialogue: Mapped[dict[str, Any] | None] = mapped_column(EncryptedJson)
     last_topic: Mapped[str | None] = mapped_column(String(60))
     last_message_at: Mapped[datetime | None]
@@ -178,6 +182,11 @@ class Conversation(Row, Base):
     resident: Mapped[Resident] = relationship(lazy="raise")
     address: Mapped[ResidentAddress] = relationship(lazy="raise")
     owner: Mapped[Officer | None] = relationship(lazy="raise")
+
+    @property
+    def speaker(self) -> tuple[int | None, str | None]:
+        """Who speaks; (None, None) is the bot."""
+        return self.owner_id, self.served_by
 
 
 class Direction(StrEnum):
@@ -247,6 +256,7 @@ class StoredMessage(Row, Base):
     indexed: Mapped[bool] = mapped_column(default=False)  # its words are in search_words …
     text_index: Mapped[int | None] = mapped_column(BigId)  # … under this blind index of the whole text
     forgotten: Mapped[bool] = mapped_column(default=False)  # retention took its words
+    recalled: Mapped[bool] = mapped_column(default=False)  # taken back by who sent it: pages hide the words
 
 
 class SearchWord(Base):
@@ -500,6 +510,7 @@ DELIVERY_ARROWS: dict[DeliveryState, frozenset[DeliveryState]] = {
 class DeliveryRoute(StrEnum):
     RESPONSE = "response"  # in the HTTP response to the resident's own message
     OUTBOX = "outbox"
+    TASK = "task"  # an officer sends it himself: queued until WeCom says that he did (see WeComTask)
 
 
 class Delivery(Row, Base):
@@ -512,6 +523,7 @@ class Delivery(Row, Base):
         Index("ix_deliveries_address", "address_id", "state"),  # outbox: one at a time to an address, in its order
         Index("ix_deliveries_message", "message_id"),  # ticket page: the state beside a reply
         Index("ix_deliveries_broadcast", "broadcast_id", "state"),  # warning page: counts
+        Index("ix_deliveries_task", "task_id", "state"),  # scheduler: what a task still waits for
     )
 
     message_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id"))
@@ -527,6 +539,7 @@ class Delivery(Row, Base):
     code: Mapped[str | None] = mapped_column(String(20))
     reason: Mapped[str | None] = mapped_column(String(200))
     platform_id: Mapped[str | None] = mapped_column(String(100))
+    task_id: Mapped[int | None] = mapped_column(ForeignKey("wecom_tasks.id"))
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 
@@ -540,6 +553,206 @@ class PlatformToken(Base):
     channel: Mapped[str] = mapped_column(String(40), primary_key=True)
     token: Mapped[str] = mapped_column(EncryptedText)
     expires_at: Mapped[datetime]
+
+
+class PulledStream(Base):
+    """How far the messages of one account of a platform have been read, where they are fetched and not pushed.
+
+    One reader at a time among all processes: `reader` until `leased_until`; `again` asks it to look once more.
+    """
+
+    __tablename__ = "pulled_streams"
+
+    station_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    channel: Mapped[str] = mapped_column(String(40), primary_key=True)
+    account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    cursor: Mapped[str] = mapped_column(String(128), default="")
+    series: Mapped[str] = mapped_column(String(8))  # begins our numbers of messages, which no other database may repeat
+    answers_from: Mapped[datetime]  # what was written before is stored and not answered
+    reader: Mapped[str | None] = mapped_column(String(32))
+    leased_until: Mapped[datetime | None]
+    again: Mapped[bool] = mapped_column(default=False)
+
+
+# --- WeCom ----------------------------------------------------------------------------------------------------------
+
+
+class TicketNotice(Row, Base):
+    """How often and when officers were told of a ticket in WeCom; a ticket without one is still to be told of."""
+
+    __tablename__ = "ticket_notices"
+    __table_args__ = (UniqueConstraint("ticket_id"),)
+
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id"))
+    urgent: Mapped[bool]  # it was told of as urgent
+    rounds: Mapped[int]
+    last_at: Mapped[datetime]
+
+
+class NoticeState(StrEnum):
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+NOTICE_ARROWS: dict[NoticeState, frozenset[NoticeState]] = {
+    NoticeState.QUEUED: frozenset({NoticeState.SENDING}),
+    NoticeState.SENDING: frozenset({NoticeState.QUEUED, NoticeState.SENT, NoticeState.FAILED}),
+    NoticeState.SENT: frozenset(),
+    NoticeState.FAILED: frozenset(),
+}
+
+
+class OfficerNotice(Row, Base):
+    """One app message to officers in WeCom, from the promise to its end. Its words never change, so that WeCom knows a
+    repetition."""
+
+    __tablename__ = "officer_notices"
+    __table_args__ = (
+        Index("ix_officer_notices_due", "station_id", "state", "retry_at"),  # scheduler: what to send
+        Index("ix_officer_notices_created", "station_id", "created_at"),  # scheduler: not too many in a minute
+    )
+
+    officers: Mapped[list[Any]]  # their numbers; none: the on-call list of the settings
+    title: Mapped[str] = mapped_column(String(60))
+    text: Mapped[str] = mapped_column(String(300))
+    path: Mapped[str] = mapped_column(String(80))  # the page it opens
+    state: Mapped[NoticeState] = mapped_column(_state(NoticeState))
+    attempts: Mapped[int] = mapped_column(default=0)
+    retry_at: Mapped[datetime | None]  # due when passed; while SENDING: the end of the sender's lease
+    code: Mapped[str | None] = mapped_column(String(20))
+    reason: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class ContactWay(Row, Base):
+    """An officer's QR code for one community; `code` is the state WeCom gives back when somebody comes by it.
+
+    WeCom does not list these codes to anybody, so `config_id` is kept.
+    """
+
+    __tablename__ = "contact_ways"
+    __table_args__ = (UniqueConstraint("station_id", "officer_id", "community_id"), UniqueConstraint("code"))
+
+    officer_id: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    community_id: Mapped[int] = mapped_column(ForeignKey("communities.id"))
+    code: Mapped[str] = mapped_column(String(30))
+    config_id: Mapped[str] = mapped_column(String(100), default="")  # "": WeCom has not made it yet
+    qr_code: Mapped[str] = mapped_column(String(300), default="")  # the address of the picture
+    picture: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
+    officer: Mapped[Officer] = relationship(lazy="raise")
+    community: Mapped[Community] = relationship(lazy="raise")
+
+
+class ContactState(StrEnum):
+    HALF = "half"  # the resident added the officer, who has not confirmed yet
+    FRIEND = "friend"
+    LEFT = "left"  # the resident removed the officer
+    REMOVED = "removed"  # the officer removed the resident, or another officer took over
+
+
+class WelcomeState(StrEnum):
+    NONE = "none"  # no code came with the event
+    DUE = "due"
+    SENT = "sent"
+    OVER = "over"  # too late, or somebody else's welcome was first
+
+
+class WeComContact(Row, Base):
+    """A resident as an officer's friend in WeCom. `event_at` is the newest event about the two that was taken in."""
+
+    __tablename__ = "wecom_contacts"
+    __table_args__ = (
+        UniqueConstraint("station_id", "userid", "external_userid"),
+        Index("ix_wecom_contacts_address", "address_id", "state"),  # who may write to a resident
+        Index("ix_wecom_contacts_left", "station_id", "state", "left_at"),  # console: people who left
+        Index("ix_wecom_contacts_welcome", "welcome_state", "welcome_retry_at"),  # scheduler: welcomes cut short
+    )
+
+    userid: Mapped[str] = mapped_column(String(64))  # in small letters
+    external_userid: Mapped[str] = mapped_column(String(80))
+    officer_id: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))  # None: a member who is no officer
+    resident_id: Mapped[int] = mapped_column(ForeignKey("residents.id"))
+    address_id: Mapped[int] = mapped_column(ForeignKey("resident_addresses.id"))
+    way_id: Mapped[int | None] = mapped_column(ForeignKey("contact_ways.id"))
+    state: Mapped[ContactState] = mapped_column(_state(ContactState))
+    change: Mapped[str] = mapped_column(String(40))  # the newest event's own name
+    event_at: Mapped[datetime]
+    added_at: Mapped[datetime]
+    left_at: Mapped[datetime | None]
+    welcome_code: Mapped[str | None] = mapped_column(EncryptedText)
+    welcome_state: Mapped[WelcomeState] = mapped_column(_state(WelcomeState), default=WelcomeState.NONE)
+    welcome_until: Mapped[datetime | None]
+    welcome_retry_at: Mapped[datetime | None]
+    followed_up_at: Mapped[datetime | None]
+    followed_up_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    follow_up: Mapped[str | None] = mapped_column(EncryptedText)  # what came of it
+
+    officer: Mapped[Officer | None] = relationship(lazy="raise", foreign_keys="WeComContact.officer_id")
+    resident: Mapped[Resident] = relationship(lazy="raise")
+
+
+class TaskState(StrEnum):
+    NEW = "new"
+    SUBMITTING = "submitting"
+    WAITING = "waiting"  # for the officer's tap in WeCom
+    DONE = "done"  # each recipient's end is known
+    CANCELLED = "cancelled"
+    FAILED = "failed"  # WeCom did not take it, or nobody knows whether it did
+
+
+TASK_ARROWS: dict[TaskState, frozenset[TaskState]] = {
+    TaskState.NEW: frozenset({TaskState.SUBMITTING, TaskState.CANCELLED}),
+    TaskState.SUBMITTING: frozenset({TaskState.NEW, TaskState.WAITING, TaskState.DONE, TaskState.FAILED}),
+    TaskState.WAITING: frozenset({TaskState.DONE, TaskState.CANCELLED}),
+    TaskState.DONE: frozenset(),
+    TaskState.CANCELLED: frozenset(),
+    TaskState.FAILED: frozenset(),
+}
+
+
+class WeComTask(Row, Base):
+    """A warning for residents who are one officer's friends: WeCom sends it when he taps, and tells when it is asked.
+
+    `next_at` is when the next step is due: handing it in, asking how far it is; while SUBMITTING the end of the lease.
+    """
+
+    __tablename__ = "wecom_tasks"
+    __table_args__ = (
+        Index("ix_wecom_tasks_due", "station_id", "state", "next_at"),  # scheduler: what is due
+        Index("ix_wecom_tasks_broadcast", "broadcast_id"),  # warning page
+    )
+
+    broadcast_id: Mapped[int] = mapped_column(ForeignKey("broadcasts.id"))
+    officer_id: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    userid: Mapped[str] = mapped_column(String(64))  # the sender, as he was called when it was made
+    msgid: Mapped[str] = mapped_column(String(100), default="")
+    state: Mapped[TaskState] = mapped_column(_state(TaskState))
+    attempts: Mapped[int] = mapped_column(default=0)  # of handing it in
+    polls: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[datetime | None]
+    reminders: Mapped[list[Any]] = mapped_column(default=list)  # when the officer was reminded, ISO 8601
+    code: Mapped[str | None] = mapped_column(String(20))
+    reason: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+    submitted_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    officer: Mapped[Officer] = relationship(lazy="raise")
+
+
+class UsedLogin(Base):
+    """The state of a log-in by WeCom that has come back, as SHA-256: none comes back twice."""
+
+    __tablename__ = "used_logins"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    station_id: Mapped[int] = mapped_column(BigId)
+    used_at: Mapped[datetime]
 
 
 # --- what the bot learns --------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import get_args
 
 import pytest
 from aiohttp import FormData
@@ -11,6 +12,8 @@ from sqlalchemy import select, update
 from bot import clock
 from bot.actions import conversations, tickets
 from bot.actions.conversations import Address
+from bot.config import ChannelSettings
+from bot.console.texts import CHANNELS
 from bot.message import MessageKind
 from bot.store.live import Kind
 from bot.store.models import (
@@ -351,6 +354,34 @@ def picture_form(data: bytes, text: str = "") -> FormData:
     form.add_field("text", text)
     form.add_field("picture", data, filename="photo.png", content_type="image/png")
     return form
+
+
+async def test_a_message_that_was_taken_back_is_hidden_on_the_page(house: House) -> None:
+    said = await house.resident_says("open", "不该发的话")
+    browser = await house.logged_in("chen")
+    assert "不该发的话" in await browser.read(page_of(house))
+    async with house.store.write() as session:
+        (await session.get_one(StoredMessage, said)).recalled = True
+    page = await browser.read(page_of(house))
+    assert "（已撤回）" in page
+    assert "不该发的话" not in page
+
+
+async def test_the_page_says_that_a_colleague_serves_him_in_the_platform_s_client(house: House) -> None:
+    browser = await house.logged_in("chen")
+    for servicer, words in (("zhang", "正由 zhang 在企业微信里接待"), ("", "正在企业微信里排队等接待")):
+        async with house.store.write() as session:
+            row = await house.ticket("open")
+            (await session.get_one(Conversation, row.conversation_id)).served_by = servicer
+        assert words in await browser.read(page_of(house))
+
+
+def test_every_channel_has_a_name_officers_know() -> None:
+    kinds = {
+        get_args(settings.model_fields["kind"].annotation)[0] for settings in get_args(get_args(ChannelSettings)[0])
+    }
+    assert kinds == set(CHANNELS)
+    assert CHANNELS["kf"] == "微信客服"
 
 
 async def test_a_picture_goes_out_before_its_words(house: House) -> None:

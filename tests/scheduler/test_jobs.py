@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,13 +12,14 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 from sqlalchemy import select, text, update
 
+from bot import clock
 from bot.actions import audit, deliveries
 from bot.channels.base import Failure, SendError
 from bot.security.logging import redact
 from bot.store.models import ConsoleSession, Delivery, DeliveryState, LoginFailure, StoredMessage
 from scheduler import jobs
 from scheduler.outbox import AT_ONCE
-from tests.support.station import FrozenClock, House, text_message, until
+from tests.support.station import FakeChannel, FrozenClock, House, text_message, until
 
 
 async def promises(house: House, number: int, prefix: str = "o") -> None:
@@ -44,6 +46,27 @@ async def test_every_job_is_ticked_at_its_time(house: House) -> None:
                 assert isinstance(trigger, CronTrigger)
                 assert str(trigger.timezone) == "Asia/Shanghai"
         assert all(job.max_instances == 1 and job.coalesce for job in scheduler.get_jobs())
+    finally:
+        scheduler.shutdown(wait=False)
+
+
+async def test_messages_are_fetched_as_soon_as_the_program_starts(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came while it was stopped does not wait for the first interval."""
+
+    class Fetching(FakeChannel):
+        pulled = 0
+
+        async def pull(self) -> None:
+            self.pulled += 1
+
+    channel = Fetching()
+    monkeypatch.setattr(jobs, "JOBS", [job for job in jobs.JOBS if job.work is jobs.pull_messages])
+    clock.set_source(None)
+    scheduler = jobs.start(replace(house.desk, channels={"kf": channel, "other": FakeChannel("other")}))
+    try:
+        await until(lambda: channel.pulled == 1)
     finally:
         scheduler.shutdown(wait=False)
 

@@ -15,7 +15,7 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from bot import clock
-from bot.actions.messages import _columns
+from bot.actions.messages import columns_of
 from bot.security import logging as logs
 from bot.security.masking import mask_address, mask_name, mask_phone
 from bot.store.models import StoredMessage
@@ -93,7 +93,7 @@ async def test_what_a_resident_wrote_is_not_in_the_log_of_a_database_error(
     try:
         async with any_house.store.write() as session:
             for message in (first, again):
-                columns = _columns(message, any_house.station.id, clock.now())
+                columns = columns_of(message, any_house.station.id, clock.now())
                 await session.execute(insert(StoredMessage), columns | {"platform_id": SECRET_WORDS})
     except IntegrityError:
         logging.getLogger("bot.dispatcher").exception("handling failed", extra={"message_id": 7})

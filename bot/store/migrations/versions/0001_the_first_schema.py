@@ -76,6 +76,31 @@ def upgrade() -> None:
         batch_op.create_index("ix_login_failures_username", ["station_id", "username", "at"], unique=False)
 
     op.create_table(
+        "officer_notices",
+        sa.Column("officers", types.Json(), nullable=False),
+        sa.Column("title", sa.String(length=60), nullable=False),
+        sa.Column("text", sa.String(length=300), nullable=False),
+        sa.Column("path", sa.String(length=80), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum("queued", "sending", "sent", "failed", name="noticestate", native_enum=False, length=20),
+            nullable=False,
+        ),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("retry_at", types.UtcDateTime(), nullable=True),
+        sa.Column("code", sa.String(length=20), nullable=True),
+        sa.Column("reason", sa.String(length=200), nullable=True),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("finished_at", types.UtcDateTime(), nullable=True),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_officer_notices")),
+    )
+    with op.batch_alter_table("officer_notices", schema=None) as batch_op:
+        batch_op.create_index("ix_officer_notices_created", ["station_id", "created_at"], unique=False)
+        batch_op.create_index("ix_officer_notices_due", ["station_id", "state", "retry_at"], unique=False)
+
+    op.create_table(
         "officers",
         sa.Column("username", sa.String(length=40), nullable=False),
         sa.Column("name", sa.String(length=40), nullable=False),
@@ -91,12 +116,15 @@ def upgrade() -> None:
         sa.Column("password_given", sa.Boolean(), nullable=False),
         sa.Column("totp_secret", types.EncryptedText(), nullable=True),
         sa.Column("totp_step", types.BigId, nullable=True),
+        sa.Column("wecom_userid", sa.String(length=64), nullable=True),
+        sa.Column("wecom_problem", sa.String(length=100), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
         sa.Column("station_id", types.BigId, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_officers")),
         sa.UniqueConstraint("station_id", "username", name=op.f("uq_officers_station_id_username")),
+        sa.UniqueConstraint("station_id", "wecom_userid", name=op.f("uq_officers_station_id_wecom_userid")),
     )
     op.create_table(
         "platform_tokens",
@@ -105,6 +133,19 @@ def upgrade() -> None:
         sa.Column("token", types.EncryptedText(), nullable=False),
         sa.Column("expires_at", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("station_id", "channel", name=op.f("pk_platform_tokens")),
+    )
+    op.create_table(
+        "pulled_streams",
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column("cursor", sa.String(length=128), nullable=False),
+        sa.Column("series", sa.String(length=8), nullable=False),
+        sa.Column("answers_from", types.UtcDateTime(), nullable=False),
+        sa.Column("reader", sa.String(length=32), nullable=True),
+        sa.Column("leased_until", types.UtcDateTime(), nullable=True),
+        sa.Column("again", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("station_id", "channel", "account", name=op.f("pk_pulled_streams")),
     )
     op.create_table(
         "search_words",
@@ -125,6 +166,13 @@ def upgrade() -> None:
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stations")),
         sa.UniqueConstraint("name", name=op.f("uq_stations_name")),
+    )
+    op.create_table(
+        "used_logins",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.Column("used_at", types.UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_used_logins")),
     )
     op.create_table(
         "broadcasts",
@@ -202,6 +250,25 @@ def upgrade() -> None:
     with op.batch_alter_table("console_sessions", schema=None) as batch_op:
         batch_op.create_index("ix_console_sessions_officer", ["station_id", "officer_id"], unique=False)
 
+    op.create_table(
+        "contact_ways",
+        sa.Column("officer_id", types.BigId, nullable=False),
+        sa.Column("community_id", types.BigId, nullable=False),
+        sa.Column("code", sa.String(length=30), nullable=False),
+        sa.Column("config_id", sa.String(length=100), nullable=False),
+        sa.Column("qr_code", sa.String(length=300), nullable=False),
+        sa.Column("picture", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["community_id"], ["communities.id"], name=op.f("fk_contact_ways_community_id")),
+        sa.ForeignKeyConstraint(["officer_id"], ["officers.id"], name=op.f("fk_contact_ways_officer_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_contact_ways")),
+        sa.UniqueConstraint("code", name=op.f("uq_contact_ways_code")),
+        sa.UniqueConstraint(
+            "station_id", "officer_id", "community_id", name=op.f("uq_contact_ways_station_id_officer_id_community_id")
+        ),
+    )
     op.create_table(
         "entry_versions",
         sa.Column("topic", sa.String(length=60), nullable=False),
@@ -309,11 +376,52 @@ def upgrade() -> None:
         batch_op.create_index("ix_settled_sentences_version", ["station_id", "version_id"], unique=False)
 
     op.create_table(
+        "wecom_tasks",
+        sa.Column("broadcast_id", types.BigId, nullable=False),
+        sa.Column("officer_id", types.BigId, nullable=False),
+        sa.Column("userid", sa.String(length=64), nullable=False),
+        sa.Column("msgid", sa.String(length=100), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum(
+                "new",
+                "submitting",
+                "waiting",
+                "done",
+                "cancelled",
+                "failed",
+                name="taskstate",
+                native_enum=False,
+                length=20,
+            ),
+            nullable=False,
+        ),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("polls", sa.Integer(), nullable=False),
+        sa.Column("next_at", types.UtcDateTime(), nullable=True),
+        sa.Column("reminders", types.Json(), nullable=False),
+        sa.Column("code", sa.String(length=20), nullable=True),
+        sa.Column("reason", sa.String(length=200), nullable=True),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("submitted_at", types.UtcDateTime(), nullable=True),
+        sa.Column("finished_at", types.UtcDateTime(), nullable=True),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["broadcast_id"], ["broadcasts.id"], name=op.f("fk_wecom_tasks_broadcast_id")),
+        sa.ForeignKeyConstraint(["officer_id"], ["officers.id"], name=op.f("fk_wecom_tasks_officer_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wecom_tasks")),
+    )
+    with op.batch_alter_table("wecom_tasks", schema=None) as batch_op:
+        batch_op.create_index("ix_wecom_tasks_broadcast", ["broadcast_id"], unique=False)
+        batch_op.create_index("ix_wecom_tasks_due", ["station_id", "state", "next_at"], unique=False)
+
+    op.create_table(
         "conversations",
         sa.Column("address_id", types.BigId, nullable=False),
         sa.Column("resident_id", types.BigId, nullable=False),
         sa.Column("channel", sa.String(length=40), nullable=False),
         sa.Column("owner_id", types.BigId, nullable=True),
+        sa.Column("served_by", sa.String(length=64), nullable=True),
         sa.Column("dialogue", types.EncryptedJson(), nullable=True),
         sa.Column("last_topic", sa.String(length=60), nullable=True),
         sa.Column("last_message_at", types.UtcDateTime(), nullable=True),
@@ -328,6 +436,51 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("conversations", schema=None) as batch_op:
         batch_op.create_index("ix_conversations_latest", ["station_id", "last_message_at"], unique=False)
+
+    op.create_table(
+        "wecom_contacts",
+        sa.Column("userid", sa.String(length=64), nullable=False),
+        sa.Column("external_userid", sa.String(length=80), nullable=False),
+        sa.Column("officer_id", types.BigId, nullable=True),
+        sa.Column("resident_id", types.BigId, nullable=False),
+        sa.Column("address_id", types.BigId, nullable=False),
+        sa.Column("way_id", types.BigId, nullable=True),
+        sa.Column(
+            "state",
+            sa.Enum("half", "friend", "left", "removed", name="contactstate", native_enum=False, length=20),
+            nullable=False,
+        ),
+        sa.Column("change", sa.String(length=40), nullable=False),
+        sa.Column("event_at", types.UtcDateTime(), nullable=False),
+        sa.Column("added_at", types.UtcDateTime(), nullable=False),
+        sa.Column("left_at", types.UtcDateTime(), nullable=True),
+        sa.Column("welcome_code", types.EncryptedText(), nullable=True),
+        sa.Column(
+            "welcome_state",
+            sa.Enum("none", "due", "sent", "over", name="welcomestate", native_enum=False, length=20),
+            nullable=False,
+        ),
+        sa.Column("welcome_until", types.UtcDateTime(), nullable=True),
+        sa.Column("welcome_retry_at", types.UtcDateTime(), nullable=True),
+        sa.Column("followed_up_at", types.UtcDateTime(), nullable=True),
+        sa.Column("followed_up_by", types.BigId, nullable=True),
+        sa.Column("follow_up", types.EncryptedText(), nullable=True),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["address_id"], ["resident_addresses.id"], name=op.f("fk_wecom_contacts_address_id")),
+        sa.ForeignKeyConstraint(["followed_up_by"], ["officers.id"], name=op.f("fk_wecom_contacts_followed_up_by")),
+        sa.ForeignKeyConstraint(["officer_id"], ["officers.id"], name=op.f("fk_wecom_contacts_officer_id")),
+        sa.ForeignKeyConstraint(["resident_id"], ["residents.id"], name=op.f("fk_wecom_contacts_resident_id")),
+        sa.ForeignKeyConstraint(["way_id"], ["contact_ways.id"], name=op.f("fk_wecom_contacts_way_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wecom_contacts")),
+        sa.UniqueConstraint(
+            "station_id", "userid", "external_userid", name=op.f("uq_wecom_contacts_station_id_userid_external_userid")
+        ),
+    )
+    with op.batch_alter_table("wecom_contacts", schema=None) as batch_op:
+        batch_op.create_index("ix_wecom_contacts_address", ["address_id", "state"], unique=False)
+        batch_op.create_index("ix_wecom_contacts_left", ["station_id", "state", "left_at"], unique=False)
+        batch_op.create_index("ix_wecom_contacts_welcome", ["welcome_state", "welcome_retry_at"], unique=False)
 
     op.create_table(
         "media",
@@ -395,6 +548,7 @@ def upgrade() -> None:
         sa.Column("indexed", sa.Boolean(), nullable=False),
         sa.Column("text_index", types.BigId, nullable=True),
         sa.Column("forgotten", sa.Boolean(), nullable=False),
+        sa.Column("recalled", sa.Boolean(), nullable=False),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
         sa.Column("station_id", types.BigId, nullable=False),
         sa.ForeignKeyConstraint(["broadcast_id"], ["broadcasts.id"], name=op.f("fk_messages_broadcast_id")),
@@ -434,7 +588,9 @@ def upgrade() -> None:
         sa.Column("address_id", types.BigId, nullable=True),
         sa.Column("channel", sa.String(length=40), nullable=False),
         sa.Column(
-            "route", sa.Enum("response", "outbox", name="deliveryroute", native_enum=False, length=20), nullable=False
+            "route",
+            sa.Enum("response", "outbox", "task", name="deliveryroute", native_enum=False, length=20),
+            nullable=False,
         ),
         sa.Column(
             "state",
@@ -457,6 +613,7 @@ def upgrade() -> None:
         sa.Column("code", sa.String(length=20), nullable=True),
         sa.Column("reason", sa.String(length=200), nullable=True),
         sa.Column("platform_id", sa.String(length=100), nullable=True),
+        sa.Column("task_id", types.BigId, nullable=True),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("finished_at", types.UtcDateTime(), nullable=True),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
@@ -465,6 +622,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["broadcast_id"], ["broadcasts.id"], name=op.f("fk_deliveries_broadcast_id")),
         sa.ForeignKeyConstraint(["message_id"], ["messages.id"], name=op.f("fk_deliveries_message_id")),
         sa.ForeignKeyConstraint(["resident_id"], ["residents.id"], name=op.f("fk_deliveries_resident_id")),
+        sa.ForeignKeyConstraint(["task_id"], ["wecom_tasks.id"], name=op.f("fk_deliveries_task_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
         sa.UniqueConstraint("broadcast_id", "resident_id", name=op.f("uq_deliveries_broadcast_id_resident_id")),
     )
@@ -473,6 +631,7 @@ def upgrade() -> None:
         batch_op.create_index("ix_deliveries_broadcast", ["broadcast_id", "state"], unique=False)
         batch_op.create_index("ix_deliveries_due", ["state", "retry_at", "rank"], unique=False)
         batch_op.create_index("ix_deliveries_message", ["message_id"], unique=False)
+        batch_op.create_index("ix_deliveries_task", ["task_id", "state"], unique=False)
 
     op.create_table(
         "tickets",
@@ -574,11 +733,24 @@ def upgrade() -> None:
     with op.batch_alter_table("referrals", schema=None) as batch_op:
         batch_op.create_index("ix_referrals_open", ["station_id", "state", "created_at"], unique=False)
 
+    op.create_table(
+        "ticket_notices",
+        sa.Column("ticket_id", types.BigId, nullable=False),
+        sa.Column("urgent", sa.Boolean(), nullable=False),
+        sa.Column("rounds", sa.Integer(), nullable=False),
+        sa.Column("last_at", types.UtcDateTime(), nullable=False),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["ticket_id"], ["tickets.id"], name=op.f("fk_ticket_notices_ticket_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ticket_notices")),
+        sa.UniqueConstraint("ticket_id", name=op.f("uq_ticket_notices_ticket_id")),
+    )
     # ### end Alembic commands ###
 
 
 def downgrade() -> None:
     # ### commands auto generated by Alembic - please adjust! ###
+    op.drop_table("ticket_notices")
     with op.batch_alter_table("referrals", schema=None) as batch_op:
         batch_op.drop_index("ix_referrals_open")
 
@@ -598,6 +770,7 @@ def downgrade() -> None:
 
     op.drop_table("tickets")
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.drop_index("ix_deliveries_task")
         batch_op.drop_index("ix_deliveries_message")
         batch_op.drop_index("ix_deliveries_due")
         batch_op.drop_index("ix_deliveries_broadcast")
@@ -619,10 +792,21 @@ def downgrade() -> None:
 
     op.drop_table("messages")
     op.drop_table("media")
+    with op.batch_alter_table("wecom_contacts", schema=None) as batch_op:
+        batch_op.drop_index("ix_wecom_contacts_welcome")
+        batch_op.drop_index("ix_wecom_contacts_left")
+        batch_op.drop_index("ix_wecom_contacts_address")
+
+    op.drop_table("wecom_contacts")
     with op.batch_alter_table("conversations", schema=None) as batch_op:
         batch_op.drop_index("ix_conversations_latest")
 
     op.drop_table("conversations")
+    with op.batch_alter_table("wecom_tasks", schema=None) as batch_op:
+        batch_op.drop_index("ix_wecom_tasks_due")
+        batch_op.drop_index("ix_wecom_tasks_broadcast")
+
+    op.drop_table("wecom_tasks")
     with op.batch_alter_table("settled_sentences", schema=None) as batch_op:
         batch_op.drop_index("ix_settled_sentences_version")
 
@@ -649,6 +833,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_entry_versions_state")
 
     op.drop_table("entry_versions")
+    op.drop_table("contact_ways")
     with op.batch_alter_table("console_sessions", schema=None) as batch_op:
         batch_op.drop_index("ix_console_sessions_officer")
 
@@ -659,13 +844,20 @@ def downgrade() -> None:
         batch_op.drop_index("ix_broadcasts_due")
 
     op.drop_table("broadcasts")
+    op.drop_table("used_logins")
     op.drop_table("stations")
     with op.batch_alter_table("search_words", schema=None) as batch_op:
         batch_op.drop_index("ix_search_words_text")
 
     op.drop_table("search_words")
+    op.drop_table("pulled_streams")
     op.drop_table("platform_tokens")
     op.drop_table("officers")
+    with op.batch_alter_table("officer_notices", schema=None) as batch_op:
+        batch_op.drop_index("ix_officer_notices_due")
+        batch_op.drop_index("ix_officer_notices_created")
+
+    op.drop_table("officer_notices")
     with op.batch_alter_table("login_failures", schema=None) as batch_op:
         batch_op.drop_index("ix_login_failures_username")
         batch_op.drop_index("ix_login_failures_ip")
