@@ -29,6 +29,7 @@ from bot.store.models import (
     BroadcastState,
     CannedReply,
     Community,
+    ContactWay,
     Conversation,
     Direction,
     EntryVersion,
@@ -255,7 +256,11 @@ async def furnish(store: Store, name: str) -> StationHouse:
             station_id=row.id, topic="idcard.lost", version=1, content={"phrases": ["证件落在出租车上没了"]},
             state=VersionState.DRAFT, author_id=house.officers["chen"], created_at=now,
         )  # fmt: skip
-        session.add_all([media, canned, warning, draft])
+        way = ContactWay(
+            station_id=row.id, officer_id=zhang.id, community_id=communities[1].id, code=f"code-{row.id}",
+            created_at=now,
+        )  # fmt: skip
+        session.add_all([media, canned, warning, draft, way])
         await session.flush()
         house.rows |= {
             "media": media.id,
@@ -265,6 +270,7 @@ async def furnish(store: Store, name: str) -> StationHouse:
             "residents": house.residents[0],
             "officers": house.officers["fu"],
             "communities": house.communities[0],
+            "contacts": way.id,
             "learning": draft.id,
         }
         await _open(session, house, 1, "urgent", "我正在给骗子转账", Priority.URGENT, "emergency.fraud_now")

@@ -108,7 +108,8 @@ async def test_before_the_second_factor_only_its_page_opens(make_house: MakeHous
 
 def test_every_route_says_what_it_needs() -> None:
     public = {route.path for route in ROUTES if route.needs is Open.PUBLIC}
-    assert public == {"/console/static/{name}", "/console/login"}
+    login = "/console/login"
+    assert public == {"/console/static/{name}", login, f"{login}/wecom", f"{login}/wecom/back"}
     half = {route.path for route in ROUTES if route.needs is Open.HALF}
     assert half == {"/console/second-factor", "/console/logout"}
     for route in ROUTES:
