@@ -1,11 +1,20 @@
 """Settings: every mistake gets a sentence that names the place and the remedy."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.config import Config, ConfigError, OfficialAccountSettings, WebChatSettings, load_config, parse_config
+from bot.config import (
+    Config,
+    ConfigError,
+    OfficialAccountSettings,
+    WebChatSettings,
+    WeComSettings,
+    load_config,
+    parse_config,
+)
 from tests.fakes.wechat.pusher import AES_KEY, TOKEN
 
 PROJECT = Path(__file__).parent.parent
@@ -21,6 +30,16 @@ def settings(**changed: Any) -> dict[str, Any]:
 
 def account(**changed: Any) -> dict[str, Any]:
     return settings(channels=[{**ACCOUNT, **changed}])
+
+
+CORP = {
+    "kind": "wecom", "name": "corp", "corp_id": "ww1", "agent_id": 1, "secret": "s", "token": TOKEN,
+    "encoding_aes_key": AES_KEY,
+}  # fmt: skip
+
+
+def corp(**changed: Any) -> dict[str, Any]:
+    return settings(server={"public_url": "https://x.cn"}, channels=[{**CORP, **changed}])
 
 
 MISTAKES: dict[str, tuple[object, str]] = {
@@ -59,6 +78,14 @@ MISTAKES: dict[str, tuple[object, str]] = {
     "old aes key": (account(previous_aes_key="short"), "previous_aes_key: EncodingAESKey is 43 letters and digits"),
     "api base": (account(api_base="weixin"), "api_base: 'weixin' is no web address"),
     "app id": (account(app_id=""), "app_id: "),
+    "agent id": (corp(agent_id="app"), "channels.0.wecom.agent_id: "),
+    "corp secret": (corp(secret=" "), "channels.0.wecom.secret: is empty; name the environment variable"),
+    "on call": (corp(on_call=["张伟"]), "on_call: '张伟' is no WeCom userid"),
+    "two corps": (
+        settings(server={"public_url": "https://x.cn"}, channels=[CORP, {**CORP, "name": "other"}]),
+        "officers are in one WeCom; keep one channel of kind wecom",
+    ),
+    "corp without address": (settings(channels=[CORP]), "set server.public_url"),
 }
 
 
@@ -148,13 +175,14 @@ def test_the_projects_own_file_needs_nothing_but_its_key() -> None:
     assert [channel.name for channel in config.channels] == ["web"]
 
 
-def test_the_account_that_is_commented_out_there_is_right_too(tmp_path: Path) -> None:
-    """Who takes the comment signs away has an account that works."""
+def test_the_channels_that_are_commented_out_there_are_right_too(tmp_path: Path) -> None:
+    """Who takes the comment signs away has channels that work."""
     lines = (PROJECT / "config.yaml").read_text("utf-8").splitlines()
-    start = next(number for number, line in enumerate(lines) if "# - kind: official_account" in line)
-    opened = [line.replace("# ", "", 1) if number >= start else line for number, line in enumerate(lines)]
+    opened = [re.sub(r"^  # (?=- kind|  )", "  ", line) for line in lines]
     file = tmp_path / "config.yaml"
     file.write_text("\n".join(opened), encoding="utf-8")
-    secrets = {"OFFICER_DATA_KEY": "k", "WECHAT_SECRET": "s", "WECHAT_TOKEN": TOKEN, "WECHAT_AES_KEY": AES_KEY}
+    secrets = {"OFFICER_DATA_KEY": "k"}
+    for platform in ("WECHAT", "WECOM"):
+        secrets |= {f"{platform}_SECRET": "s", f"{platform}_TOKEN": TOKEN, f"{platform}_AES_KEY": AES_KEY}
     config = load_config(file, secrets)
-    assert isinstance(config.channels[1], OfficialAccountSettings)
+    assert {type(channel) for channel in config.channels} >= {WebChatSettings, OfficialAccountSettings, WeComSettings}
