@@ -12,6 +12,7 @@ from bot.config import (
     KfSettings,
     OfficialAccountSettings,
     WebChatSettings,
+    WeComSettings,
     load_config,
     parse_config,
 )
@@ -35,6 +36,16 @@ def settings(**changed: Any) -> dict[str, Any]:
 
 def account(**changed: Any) -> dict[str, Any]:
     return settings(channels=[{**ACCOUNT, **changed}])
+
+
+CORP = {
+    "kind": "wecom", "name": "corp", "corp_id": "ww1", "agent_id": 1, "secret": "s", "token": TOKEN,
+    "encoding_aes_key": AES_KEY,
+}  # fmt: skip
+
+
+def corp(**changed: Any) -> dict[str, Any]:
+    return settings(server={"public_url": "https://x.cn"}, channels=[{**CORP, **changed}])
 
 
 MISTAKES: dict[str, tuple[object, str]] = {
@@ -78,6 +89,14 @@ MISTAKES: dict[str, tuple[object, str]] = {
     "kf secret": (settings(channels=[{**KF, "secret": ""}]), "channels.0.kf.secret: is empty; name the environment"),
     "api base": (account(api_base="weixin"), "api_base: 'weixin' is no web address"),
     "app id": (account(app_id=""), "app_id: "),
+    "agent id": (corp(agent_id="app"), "channels.0.wecom.agent_id: "),
+    "corp secret": (corp(secret=" "), "channels.0.wecom.secret: is empty; name the environment variable"),
+    "on call": (corp(on_call=["张伟"]), "on_call.0: '张伟' is no WeCom userid"),
+    "two corps": (
+        settings(server={"public_url": "https://x.cn"}, channels=[CORP, {**CORP, "name": "other"}]),
+        "officers are in one WeCom; keep one channel of kind wecom",
+    ),
+    "corp without address": (settings(channels=[CORP]), "set server.public_url"),
 }
 
 
@@ -175,4 +194,4 @@ def test_the_channels_that_are_commented_out_there_are_right_too(tmp_path: Path)
     names = re.findall(r"\$\{(\w+)\}", text)
     config = load_config(file, {name: AES_KEY if name.endswith("AES_KEY") else TOKEN for name in names})
     kinds = [type(channel) for channel in config.channels]
-    assert kinds == [WebChatSettings, OfficialAccountSettings, KfSettings]
+    assert kinds == [WebChatSettings, OfficialAccountSettings, KfSettings, WeComSettings]

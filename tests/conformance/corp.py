@@ -1,5 +1,6 @@
 """A station whose officers are in WeCom, between its database and the emulator."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,6 +10,7 @@ from typing import Any
 from aiohttp import ClientResponse, ClientSession, CookieJar, web
 from aiohttp.test_utils import TestServer
 from sqlalchemy import select
+from yarl import URL
 
 from bot import clock
 from bot.actions import broadcasts, contacts, conversations, officers, tickets
@@ -43,7 +45,7 @@ from tests.support.station import DATA_KEY, FrozenClock, House
 
 CHANNEL = "corp"
 PUBLIC_URL = "https://police.example.org"
-USERIDS = {"zhang": "ZhangWei", "li": "lina", "fu": "FuJing", "suo": "suo"}  # as the corporation writes them
+USERIDS = {"zhang": "zhangwei", "li": "lina", "fu": "FuJing", "suo": "suo"}  # as the corporation writes them
 WANG = "wmWang-0001"  # a resident, as WeCom knows him
 
 
@@ -136,6 +138,11 @@ class Office:
     def forward(self, **span: float) -> None:
         self.frozen.forward(**span)  # the emulator's time is the program's
 
+    async def greeted(self) -> None:
+        """Wait until the greetings under way have ended."""
+        if self.channel._greetings:
+            await asyncio.wait(self.channel._greetings)
+
     async def tell(self) -> None:
         await jobs.tell_officers(self.desk)
 
@@ -157,7 +164,9 @@ class Office:
         return [card["title"] for card in self.inbox(username)]
 
     async def browser(self) -> Browser:
-        session = await self.stack.enter_async_context(ClientSession(cookie_jar=CookieJar(unsafe=True)))
+        session = await self.stack.enter_async_context(
+            ClientSession(cookie_jar=CookieJar(unsafe=True, treat_as_secure_origin=URL(self.root)))
+        )
         return Browser(session, self.root)
 
     async def at_the_desk(self, username: str) -> Browser:

@@ -21,6 +21,7 @@ from bot.store.models import (
     Broadcast,
     BroadcastState,
     CannedReply,
+    ContactWay,
     Conversation,
     EntryVersion,
     Media,
@@ -200,7 +201,11 @@ async def furnish(session: AsyncSession, name: str) -> StationHouse:
         station_id=number, topic="idcard.lost", version=1, content={"phrases": ["证件落在出租车上没了"]},
         state=VersionState.DRAFT, author_id=chen, created_at=now,
     )  # fmt: skip
-    session.add_all([media, canned, warning, draft])
+    way = ContactWay(
+        station_id=number, officer_id=house.officers["zhang"], community_id=house.communities[1],
+        code=f"code-{number}", created_at=now,
+    )  # fmt: skip
+    session.add_all([media, canned, warning, draft, way])
     await session.flush()
     urgent = await ask(
         session, spoken[1], "我正在给骗子转账", topic="emergency.fraud_now", priority=Priority.URGENT, minutes_ago=7
@@ -215,6 +220,7 @@ async def furnish(session: AsyncSession, name: str) -> StationHouse:
         "residents": house.residents[0],
         "officers": house.officers["fu"],
         "communities": house.communities[0],
+        "contacts": way.id,
         "learning": draft.id,
     }
     return house

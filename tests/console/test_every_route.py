@@ -122,7 +122,8 @@ async def test_with_a_password_that_was_handed_out_only_the_form_to_change_it_op
 
 def test_every_route_says_what_it_needs() -> None:
     public = {route.path for route in ROUTES if route.needs is Open.PUBLIC}
-    assert public == {"/console/static/{name}", "/console/login"}
+    login = "/console/login"
+    assert public == {"/console/static/{name}", login, f"{login}/wecom", f"{login}/wecom/back"}
     half = {route.path for route in ROUTES if route.needs is Open.HALF}
     assert half == {"/console/second-factor", "/console/logout"}
     own = {route.path for route in ROUTES if route.needs is Open.OWN}
