@@ -74,8 +74,10 @@ async def create_app(config: Config, knowledge: Knowledge | None = None) -> web.
         app.add_routes(channel.routes())
         if isinstance(channel, WebChat):
             app.on_shutdown.append(channel.end_streams)  # before the server waits for open requests
-    add_api(app, runtime)
-    add_console(app, ConsoleDesk(runtime=runtime, channels={name: channel.kind for name, channel in channels.items()}))
+    kinds = {name: channel.kind for name, channel in channels.items()}
+    rules = {name: channel.rules for name, channel in channels.items()}
+    add_api(app, runtime, rules)
+    add_console(app, ConsoleDesk(runtime=runtime, channels=kinds, rules=rules))
     app.cleanup_ctx.append(_clockwork)
     health.add_health(app, runtime, lambda: app[_SCHEDULER].running)
     return app

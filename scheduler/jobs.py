@@ -67,7 +67,8 @@ async def move_broadcasts(desk: Desk) -> None:
             more = False
             for broadcast in await broadcasts.claim_sending(session, desk.station_id):
                 if not broadcast.expanded:
-                    more |= bool(await broadcasts.expand(session, broadcast, rules))
+                    await broadcasts.expand(session, broadcast, rules)
+                    more = True
                 elif broadcasts.is_sealed(broadcast):
                     more |= await mass.plan(session, broadcast, rules, now=clock.now())
     async with desk.store.write() as session:

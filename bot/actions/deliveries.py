@@ -98,17 +98,17 @@ async def claim(
     now: datetime,
     rules: Mapping[str, Rules],
     parked: Sequence[str] = (),
-) -> list[Parcel]:
+) -> tuple[list[Parcel], bool]:
     """Take due deliveries for this process: chat before warnings, then the oldest; one per address, in its order.
 
     What the ledger says must wait is held here and never shown to the platform; what can never arrive ends. Nothing is
-    taken of the channels `parked`.
+    taken of the channels `parked`. Returns also whether anything was due: if so, more may be.
     """
     rows = await _due(session, station_id, DeliveryRoute.OUTBOX, most, now, parked)
     if len(rows) < most:
         rows += await _due(session, station_id, DeliveryRoute.NOTICE, most - len(rows), now, parked)
     if not rows:
-        return []
+        return [], False
     broadcasts = await _broadcasts(session, {row.broadcast_id for row in rows if row.broadcast_id is not None})
     page = _Page([], [], [], [])
     for row in rows:
@@ -126,7 +126,7 @@ async def claim(
         await _end_row(session, row.id, DeliveryState.FAILED, reason, now)
     await _hold_rows(session, page.wait, rules, now)
     _announce_rows(session, [*page.skip, *page.fail, *page.wait])
-    return page.go
+    return page.go, True
 
 
 def _sort(page: _Page, row: Any, broadcast: Broadcast | None, rules: Rules | None, now: datetime) -> None:

@@ -17,6 +17,7 @@ from bot.actions.audit import Actor
 from bot.console.navigation import tabs_for
 from bot.console.presence import Presence
 from bot.console.texts import DONE
+from bot.reach import Rules
 from bot.runtime import Runtime
 from bot.security.forwarding import client_ip, is_https
 from bot.security.permissions import Permission, may
@@ -32,10 +33,12 @@ _LARGEST_ID = 2**63 - 1
 
 @dataclass(frozen=True)
 class ConsoleDesk:
-    """What the console works with. `channels` are the kinds of the channels by their name in config.yaml."""
+    """What the console works with. `channels` are the kinds of the channels by their name in config.yaml, `rules` what
+    their platforms allow."""
 
     runtime: Runtime
     channels: Mapping[str, str]
+    rules: Mapping[str, Rules]
 
     @property
     def zone(self) -> ZoneInfo:
