@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import handlers
 from bot import health
 from bot.actions import stations
-from bot.adapters import StoredPictures, StoredTokens
+from bot.adapters import RecentTokens, StoredPictures, StoredTokens
 from bot.api.app import add_api
 from bot.channels.base import Channel
 from bot.channels.official_account import OfficialAccount
@@ -122,7 +122,7 @@ def _channel(settings: ChannelSettings, runtime: Runtime, dispatcher: Dispatcher
             return OfficialAccount(
                 settings,
                 feed=dispatcher.feed,
-                tokens=StoredTokens(runtime.store, station_id),
+                tokens=RecentTokens(StoredTokens(runtime.store, station_id)),
                 pictures=StoredPictures(runtime.store, station_id),
             )
 

@@ -223,6 +223,7 @@ class Outbox:
             await ledger.refuse(session, parcel.address_id, error.reason, now + ledger.LIMITED_FOR)
 
     async def _write_ends(self, ends: Sequence[_Ended]) -> Sequence[None]:
+        """What ended in one moment, in one transaction."""
         taken = [Taken(end.parcel, end.taken.platform_id) for end in ends if end.taken is not None]
         async with self._store.write() as session:
             if taken:

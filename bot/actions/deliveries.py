@@ -463,7 +463,8 @@ async def log_broadcast(
     addresses = select(Delivery.address_id).where(theirs)
     tables = Base.metadata.tables
     conversation, address, row = tables["conversations"], ResidentAddress, StoredMessage
-    known = exists().where(Conversation.address_id == address.id)
+    here = Conversation.station_id == broadcast.station_id  # the index on address_id begins with it
+    known = exists().where(here, Conversation.address_id == address.id)
     await session.execute(
         insert(conversation).from_select(
             ["station_id", "address_id", "resident_id", "channel", "created_at"],
@@ -478,7 +479,7 @@ async def log_broadcast(
     )
     await session.execute(
         update(Conversation)
-        .where(Conversation.address_id.in_(addresses))
+        .where(here, Conversation.address_id.in_(addresses))
         .values(last_message_at=now)
         .execution_options(**_UNSYNCHRONIZED)
     )
@@ -506,7 +507,7 @@ async def log_broadcast(
                 address.address,
                 *(literal(value, columns[name].type) for name, value in said.items()),
             )
-            .join(Conversation, Conversation.address_id == address.id)
+            .join(Conversation, here & (Conversation.address_id == address.id))
             .where(address.id.in_(addresses)),
             include_defaults=False,
         )
@@ -516,7 +517,7 @@ async def log_broadcast(
         .join(Conversation, Conversation.id == row.conversation_id)
         .where(
             row.station_id == broadcast.station_id,
-            Conversation.station_id == broadcast.station_id,
+            here,
             Conversation.address_id == Delivery.address_id,
             row.broadcast_id == broadcast.id,
         )

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from bot.actions import tickets
 from bot.actions.audit import Actor
-from bot.adapters import StoredPictures, StoredTokens
+from bot.adapters import RecentTokens, StoredPictures, StoredTokens
 from bot.channels.official_account import OfficialAccount
 from bot.config import OfficialAccountSettings
 from bot.message import Reply
@@ -114,7 +114,7 @@ async def opened(url: str, clock: FrozenClock, *, call_seconds: float = 8.0, **s
         channel = OfficialAccount(
             OfficialAccountSettings.model_validate(given | settings),
             feed=house.dispatcher.feed,
-            tokens=StoredTokens(house.store, house.station.id),
+            tokens=RecentTokens(StoredTokens(house.store, house.station.id)),
             pictures=StoredPictures(house.store, house.station.id),
             call_seconds=call_seconds,
         )
