@@ -9,10 +9,12 @@ from typing import Protocol
 from bot import clock
 from bot.actions import streams, tokens
 from bot.actions.streams import StreamKey
-from bot.channels.base import NowOrNever, Picture, Unanswered
+from bot.channels.base import NowOrNever, Picture, TokenStore, Unanswered
 from bot.message import Happening, Message, SessionMoved
 from bot.store.engine import Store
 from bot.store.models import Media
+
+_ASKED_AGAIN_AFTER = timedelta(seconds=5)
 
 _Fetch = Callable[[], Awaitable[tuple[str, datetime]]]
 
@@ -48,6 +50,32 @@ class StoredTokens:
             async with self._store.write() as session:
                 await tokens.save(session, self._station_id, channel, token, expires_at)
             return token, expires_at
+
+
+class RecentTokens:
+    """A TokenStore that remembers for some seconds what another one said: to ask the database for each message sent
+    cost more than the sending. Another process's new token comes late by as much; the one before it is still good.
+    """
+
+    def __init__(self, tokens: TokenStore) -> None:
+        self._tokens = tokens
+        self._recent: dict[str, tuple[datetime, tuple[str, datetime]]] = {}
+
+    async def get(self, channel: str) -> tuple[str, datetime] | None:
+        asked_at, held = self._recent.get(channel, (None, None))
+        if asked_at is not None and timedelta(0) <= clock.now() - asked_at < _ASKED_AGAIN_AFTER:
+            return held
+        return self._remember(channel, await self._tokens.get(channel))
+
+    async def replace(self, channel: str, stale: str | None, fetch: _Fetch) -> tuple[str, datetime]:
+        held = await self._tokens.replace(channel, stale, fetch)
+        self._remember(channel, held)
+        return held
+
+    def _remember(self, channel: str, held: tuple[str, datetime] | None) -> tuple[str, datetime] | None:
+        if held is not None:
+            self._recent[channel] = (clock.now(), held)
+        return held
 
 
 class StoredPictures:

@@ -17,7 +17,7 @@ import handlers
 from bot import health
 from bot.actions import stations
 from bot.actions.streams import StreamKey
-from bot.adapters import StoredPictures, StoredStream, StoredTokens
+from bot.adapters import RecentTokens, StoredPictures, StoredStream, StoredTokens
 from bot.api.app import add_api
 from bot.channels.base import Channel
 from bot.channels.kf import Kf
@@ -45,6 +45,7 @@ from bot.store.live import Kind
 from bot.visitors import Visitors
 from knowledge import Knowledge
 from scheduler import jobs
+from scheduler.mass import MassOutbox
 from scheduler.outbox import Outbox
 from scheduler.wecom import WeComDesk
 
@@ -78,7 +79,7 @@ async def create_app(config: Config, knowledge: Knowledge | None = None) -> web.
     await runtime.refresh()
     dispatcher = Dispatcher(runtime, handlers.answer, handlers.give_up)
     channels = {settings.name: _channel(settings, runtime, dispatcher) for settings in config.channels}
-    outbox = Outbox(store, runtime.station.id, channels)
+    outbox = Outbox(store, runtime.station.id, channels, station_name=runtime.station.name)
 
     app = web.Application(client_max_size=REQUEST_LIMIT_BYTES)
     app[PROGRAM] = Program(runtime, dispatcher, outbox, channels, _desk(runtime, dispatcher, outbox, channels))
@@ -88,10 +89,11 @@ async def create_app(config: Config, knowledge: Knowledge | None = None) -> web.
             app.on_shutdown.append(channel.end_streams)  # before the server waits for open requests
         if isinstance(channel, Kf):
             app.on_shutdown.append(channel.stop)  # before the dispatcher ends
-    add_api(app, runtime)
     kinds = {name: channel.kind for name, channel in channels.items()}
+    rules = {name: channel.rules for name, channel in channels.items()}
     wecom = next((channel.app for channel in channels.values() if isinstance(channel, WeComChannel)), None)
-    add_console(app, ConsoleDesk(runtime=runtime, channels=kinds, wecom=wecom))
+    add_api(app, runtime, rules)
+    add_console(app, ConsoleDesk(runtime=runtime, channels=kinds, rules=rules, wecom=wecom))
     app.cleanup_ctx.append(_clockwork)
     health.add_health(app, runtime, lambda: app[_SCHEDULER].running)
     return app
@@ -136,7 +138,7 @@ def _channel(settings: ChannelSettings, runtime: Runtime, dispatcher: Dispatcher
             return OfficialAccount(
                 settings,
                 feed=dispatcher.feed,
-                tokens=StoredTokens(runtime.store, station_id),
+                tokens=RecentTokens(StoredTokens(runtime.store, station_id)),
                 pictures=StoredPictures(runtime.store, station_id),
             )
         case KfSettings():
@@ -148,12 +150,14 @@ def _channel(settings: ChannelSettings, runtime: Runtime, dispatcher: Dispatcher
                     answer_age=timedelta(minutes=settings.answer_age_minutes),
                     handle=dispatcher.handle,
                 ),
-                tokens=StoredTokens(runtime.store, station_id),
+                tokens=RecentTokens(StoredTokens(runtime.store, station_id)),
                 pictures=StoredPictures(runtime.store, station_id),
             )
         case WeComSettings():
             return WeComChannel(
-                settings, desk=Contacts(runtime, settings.name), tokens=StoredTokens(runtime.store, station_id)
+                settings,
+                desk=Contacts(runtime, settings.name),
+                tokens=RecentTokens(StoredTokens(runtime.store, station_id)),
             )
 
 
@@ -166,6 +170,7 @@ def _desk(runtime: Runtime, dispatcher: Dispatcher, outbox: Outbox, channels: Ma
         visitors_kept=timedelta(days=runtime.config.retention.web_visitors_days),
         channels=channels,
         outbox=outbox,
+        mass=MassOutbox(runtime.store, runtime.station.id, channels),
         resume=dispatcher.resume,
         refresh=runtime.refresh,
         words=lambda text: runtime.knowledge.words(text),  # noqa: PLW0108 (the knowledge may be replaced)
@@ -212,6 +217,7 @@ async def _clockwork(app: web.Application) -> AsyncIterator[None]:
         await wakeful
     await program.dispatcher.close()
     await program.outbox.close()
+    await program.desk.mass.close()
     for channel in program.channels.values():
         await channel.close()
     await runtime.store.close()

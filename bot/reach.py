@@ -23,6 +23,8 @@ class Rules:
     mass: bool = False  # one call reaches thousands, a few times a month each
     notice: bool = False  # a template or subscription notice can tell him that a message waits
     by_officer: bool = False  # the program says nothing there: an officer writes, or sends a warning with a tap
+    consent_template: str = ""  # … but only who has accepted this template
+    part_bytes: int = 0  # how much one message holds; each part of a longer text counts in the window. 0: no limit
 
 
 class When(StrEnum):

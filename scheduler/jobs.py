@@ -12,11 +12,12 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from bot import clock
-from bot.actions import audit, broadcasts, media, messages, reminders, retention, wecom_tasks
+from bot.actions import audit, broadcasts, mass, media, messages, reminders, retention, wecom_tasks
 from bot.channels.base import Channel, Pulled, SendError
 from bot.store import search
 from bot.store.engine import Store
 from scheduler import wecom
+from scheduler.mass import MassOutbox
 from scheduler.outbox import Outbox
 from scheduler.wecom import WeComDesk
 
@@ -37,6 +38,7 @@ class Desk:
     visitors_kept: timedelta  # web visitors who never came back
     channels: Mapping[str, Channel]
     outbox: Outbox
+    mass: MassOutbox
     resume: Resume
     words: search.Words
     refresh: Refresh | None = None  # None: this process answers nobody
@@ -48,6 +50,11 @@ async def send_deliveries(desk: Desk) -> None:
     await desk.outbox.work()
 
 
+async def send_mass(desk: Desk) -> None:
+    """Warnings that reach thousands with one call."""
+    await desk.mass.work()
+
+
 async def move_broadcasts(desk: Desk) -> None:
     """Start what is due, write the next delivery rows, end what has ended; each step its own transaction.
 
@@ -56,16 +63,21 @@ async def move_broadcasts(desk: Desk) -> None:
     async with desk.store.write() as session:
         for broadcast in await broadcasts.claim_due(session, desk.station_id):
             await broadcasts.start(session, broadcast)
+    rules = {name: channel.rules for name, channel in desk.channels.items()}
     more = True
     while more:
         async with desk.store.write() as session:
             more = False
             for broadcast in await broadcasts.claim_sending(session, desk.station_id):
-                if not broadcast.expanded and await broadcasts.expand(session, broadcast):
+                if not broadcast.expanded:
+                    await broadcasts.expand(session, broadcast, rules)
                     more = True
                     if desk.wecom is not None:
                         await wecom_tasks.take_over(session, broadcast, desk.wecom.app.name)
+                elif broadcasts.is_sealed(broadcast):
+                    more |= await mass.plan(session, broadcast, rules, now=clock.now())
     async with desk.store.write() as session:
+        await mass.stop_waiting(session, desk.station_id, now=clock.now())
         for broadcast in await broadcasts.claim_sending(session, desk.station_id):
             await broadcasts.finish_if_ended(session, broadcast)
     more = True
@@ -190,6 +202,7 @@ class Job:
 
 JOBS = (
     Job(send_deliveries, every=timedelta(seconds=1)),
+    Job(send_mass, every=timedelta(seconds=1)),  # beside the outbox: a mass job of minutes holds up no reply
     Job(move_broadcasts, every=timedelta(seconds=1)),
     Job(resume_messages, every=timedelta(seconds=5)),
     Job(pull_messages, every=timedelta(minutes=1), first_at_once=True),

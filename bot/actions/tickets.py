@@ -21,6 +21,7 @@ from bot.store.models import (
     Author,
     Conversation,
     Delivery,
+    DeliveryRoute,
     DeliveryState,
     Note,
     Officer,
@@ -276,7 +277,11 @@ async def resend(session: AsyncSession, ticket: Ticket, officer: Officer, messag
     query = (
         select(Delivery)
         .join(StoredMessage, StoredMessage.id == Delivery.message_id)
-        .where(Delivery.message_id == message_id, StoredMessage.conversation_id == ticket.conversation_id)
+        .where(
+            Delivery.message_id == message_id,
+            Delivery.route != DeliveryRoute.NOTICE,
+            StoredMessage.conversation_id == ticket.conversation_id,
+        )
         .order_by(Delivery.id.desc())
         .limit(1)
         .with_for_update(of=Delivery)

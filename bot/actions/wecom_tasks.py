@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased, contains_eager
 
 from bot import clock
-from bot.actions import contacts, deliveries
+from bot.actions import broadcasts, contacts, deliveries
 from bot.actions.audit import Actor, record
 from bot.actions.broadcasts import seal_of
 from bot.actions.errors import ActionError
@@ -251,7 +251,7 @@ async def claim_new(session: AsyncSession, station_id: int, *, now: datetime) ->
     _move(task, TaskState.SUBMITTING)
     task.attempts += 1
     task.next_at = now + LEASE
-    return HandIn(task.id, task.userid, deliveries.broadcast_text(broadcast), residents)
+    return HandIn(task.id, task.userid, broadcasts.broadcast_text(broadcast), residents)
 
 
 async def _next(session: AsyncSession, station_id: int, state: TaskState, now: datetime) -> WeComTask | None:
@@ -431,13 +431,16 @@ async def _waiting_with_address(
 
 
 async def _end(session: AsyncSession, delivery: Delivery, state: DeliveryState, reason: str, code: str) -> None:
-    """By the same way as everything that leaves: a warning that arrived stands in the resident's conversation."""
-    delivery.state = DeliveryState.SENDING
+    """How one recipient's part ended; a warning that arrived stands in the resident's conversation."""
+    now = clock.now()
+    delivery.state, delivery.retry_at, delivery.finished_at = state, None, now
+    if state is not DeliveryState.SENT:
+        delivery.code, delivery.reason = code, reason
+        return
+    delivery.platform_id, delivery.code, delivery.reason = code, None, None
     await session.flush()
-    if state is DeliveryState.SENT:
-        await deliveries.sent(session, delivery.id, code)
-    else:
-        await deliveries.failed(session, delivery.id, code, reason)
+    broadcast = await session.get_one(Broadcast, delivery.broadcast_id)
+    await deliveries.log_broadcast(session, broadcast, [delivery.id], now)
 
 
 async def _skip_waiting(session: AsyncSession, task: WeComTask, reason: str, now: datetime) -> None:

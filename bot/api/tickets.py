@@ -7,6 +7,8 @@ from typing import TypeVar
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot import clock
+from bot.actions import ledger
 from bot.actions import tickets as actions
 from bot.actions.audit import record, viewed_lately
 from bot.api.call import LARGEST_ID, Call
@@ -26,6 +28,7 @@ from bot.api.shapes import (
 )
 from bot.api.texts import NO_SUCH_OFFICER
 from bot.message import MessageKind, Reply
+from bot.reach import When
 from bot.store import listings
 from bot.store.access import NotFound, access_officer, access_ticket
 from bot.store.models import (
@@ -111,6 +114,15 @@ class DeliveryAnswer(Answer):
 
     state: DeliveryState
     reason: str | None
+    waits: bool = Field(description="等居民下次来消息时送达")
+    unknown: bool = Field(description="平台没有确认，不知是否送达；重发前请先向居民核实")
+
+
+class ReachAnswer(Answer):
+    """When a reply written now reaches the resident."""
+
+    when: When
+    why: str
 
 
 class MessageAnswer(Answer):
@@ -142,6 +154,7 @@ class WholeTicket(Answer):
     ticket: TicketAnswer
     resident: MaskedContact
     channel: str
+    reach: ReachAnswer = Field(description="现在写的回复何时能送达")
     older: bool = Field(description="还有更早的消息，用 before 读取")
     messages: tuple[MessageAnswer, ...]
     notes: tuple[NoteAnswer, ...]
@@ -206,6 +219,7 @@ async def show(call: Call, asked: AskedTicket) -> WholeTicket:
         ticket=_ticket(ticket),
         resident=MaskedContact.of(ticket.resident),
         channel=ticket.conversation.channel,
+        reach=_reach(call, ticket),
         older=page.older,
         messages=tuple(_message(row, page) for row in page.messages),
         notes=tuple(_note(row, page) for row in page.notes),
@@ -225,6 +239,12 @@ async def _audit_view(call: Call, ticket: Ticket) -> None:
     if not viewed:
         async with call.store.write() as session:
             await record(session, call.actor, "ticket.viewed", subject)
+
+
+def _reach(call: Call, ticket: Ticket) -> ReachAnswer:
+    address = ticket.conversation.address
+    found = ledger.reach_at(address, call.rules.get(address.channel), clock.now())
+    return ReachAnswer(when=found.when, why=found.why)
 
 
 def _person(page: TicketPage, officer_id: int | None) -> Person | None:
@@ -254,7 +274,9 @@ def _understood(row: StoredMessage) -> Understood | None:
 
 
 def _delivery(row: Delivery | None) -> DeliveryAnswer | None:
-    return None if row is None else DeliveryAnswer(state=row.state, reason=row.reason)
+    if row is None:
+        return None
+    return DeliveryAnswer(state=row.state, reason=row.reason, waits=row.waits, unknown=row.unknown)
 
 
 def _note(row: Note, page: TicketPage) -> NoteAnswer:

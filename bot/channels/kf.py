@@ -27,10 +27,10 @@ from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import TOTAL_SECONDS
 from bot.channels.uploads import Uploads
 from bot.channels.wechat_envelope import RefusedError, WeComEnvelope
-from bot.channels.wechat_messages import parts_of
 from bot.channels.wecom_api import WeComApi
 from bot.config import KfSettings
 from bot.message import WELCOME_LASTS, EventKind, MessageKind, Reply
+from bot.parts import parts_of
 from bot.reach import Rules
 
 _PAGE_ROWS = 100  # a thousand are allowed; forwarded conversations are long and an answer may have 1 MiB
@@ -63,7 +63,7 @@ class Kf:
     """The channel for one 微信客服 account."""
 
     kind = "kf"
-    rules = Rules(windowed=True)
+    rules = Rules(windowed=True, part_bytes=TEXT_LIMIT_BYTES)
 
     def __init__(
         self,

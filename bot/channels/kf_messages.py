@@ -11,7 +11,6 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from bot import clock
-from bot.channels.wechat_messages import parts_of
 from bot.message import (
     Event,
     EventKind,
@@ -25,6 +24,7 @@ from bot.message import (
     SaidElsewhere,
     SessionMoved,
 )
+from bot.parts import parts_of
 from bot.reach import Grant
 
 GRANT: Final = Grant(5, timedelta(hours=48))  # what each message of a resident allows us, from when he wrote it

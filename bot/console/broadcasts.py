@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
 from bot.actions import broadcasts as actions
-from bot.actions import wecom_tasks
+from bot.actions import mass, wecom_tasks
 from bot.actions.broadcasts import Audience, Draft
 from bot.actions.errors import ActionError
 from bot.actions.residents import OCCUPATIONS, communities
@@ -293,6 +293,7 @@ async def show(visit: Visit) -> web.StreamResponse:
         values: dict[str, Any] = {
             "progress": await actions.progress(session, row.id),
             "tasks": await wecom_tasks.of_broadcast(session, row.id, now=clock.now()),
+            "mass": await mass.summary(session, row.id),
             "reach": await actions.reach(session, visit.station_id, audience),
             "weeks": await weeks_of(session, visit.station_id, row.id) if row.repeat is Repeat.WEEKLY else [],
             "sent_back": await last_sent_back(session, visit.station_id, row.id)

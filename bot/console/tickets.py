@@ -9,16 +9,18 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
-from bot.actions import media, residents
+from bot.actions import ledger, media, parking, residents
 from bot.actions import tickets as actions
 from bot.actions.audit import record, viewed_lately
 from bot.actions.errors import ActionError
 from bot.console.texts import EVENTS, OUTCOMES, PRIORITIES
 from bot.console.visit import Visit
 from bot.message import EventKind, Reply
+from bot.reach import Reach, When
+from bot.security.permissions import Permission
 from bot.store.access import access_officer, access_ticket
 from bot.store.live import Change, Kind
-from bot.store.models import AuditEvent, Note, Officer, Outcome, Priority, StoredMessage, Ticket, TicketState
+from bot.store.models import AuditEvent, Note, Officer, Outcome, Priority, Role, StoredMessage, Ticket, TicketState
 from bot.store.queries import (
     TicketPage,
     all_tickets,
@@ -89,9 +91,15 @@ async def _groups(session: AsyncSession, officer: Officer, tab: str, page: int) 
 
 
 async def alarm(visit: Visit) -> web.StreamResponse:
-    """The red banner on every page: calls for help that nobody has taken, or that their officer does not react to."""
+    """The red banner on every page: calls for help that nobody has taken, or that their officer does not react to; for
+    who can have it mended, channels that stand still."""
+    answers, mends = visit.may(Permission.ANSWER), visit.officer.role in (Role.CHIEF, Role.ADMIN)
     async with visit.store.read() as session:
-        return visit.page("alarm.html", urgent=await _ringing(visit, session))
+        return visit.page(
+            "alarm.html",
+            urgent=await _ringing(visit, session) if answers else [],
+            parked=await parking.alarms(session, visit.station_id) if mends else [],
+        )
 
 
 async def _ringing(visit: Visit, session: AsyncSession) -> list[Ticket]:
@@ -151,6 +159,7 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
         ],
         on_duty={row.id for row in page.officers.values() if actions.is_on_duty(row, now, visit.desk.zone)},
         looking=visit.console.presence.names(ticket.id, but=officer.id),
+        reach=_reach(visit, ticket),
         revealed=revealed,
         topics=_topics(visit),
         reply_characters=actions.REPLY_CHARACTERS,
@@ -161,6 +170,15 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
 def _is_read(visit: Visit) -> bool:
     """A person opened the page; what an open page fetches by itself proves nothing, its officer may be out."""
     return "HX-Request" not in visit.request.headers
+
+
+def _reach(visit: Visit, ticket: Ticket) -> Reach:
+    """When a reply written now reaches the resident: said before it is sent."""
+    address = ticket.conversation.address
+    return ledger.reach_at(address, visit.desk.rules.get(address.channel), clock.now())
+
+
+_REPLIED = {When.NOW: "replied", When.NEXT: "replied_next", When.NEVER: "replied_never"}
 
 
 def _topics(visit: Visit) -> list[tuple[str, str]]:
@@ -221,6 +239,8 @@ async def _do(visit: Visit, deed: _Deed, *, done: str, part: str = "") -> web.St
     async with visit.store.write() as session:
         ticket = await access_ticket(session, visit.station_id, visit.number("id"), lock=True)
         await deed(session, ticket, visit.officer)
+        if done == "replied":
+            done = _REPLIED[_reach(visit, ticket).when]
     return visit.go(f"/console/tickets/{ticket.id}", done=done, part=part)
 
 

@@ -17,6 +17,7 @@ from bot.actions.audit import Actor
 from bot.console.navigation import Tab, tabs_for
 from bot.console.presence import Presence
 from bot.console.texts import DONE
+from bot.reach import Rules
 from bot.runtime import Runtime
 from bot.security.forwarding import client_ip, is_https
 from bot.security.permissions import Permission, may
@@ -33,11 +34,12 @@ _LARGEST_ID = 2**63 - 1
 
 @dataclass(frozen=True)
 class ConsoleDesk:
-    """What the console works with. `channels` are the kinds of the channels by their name in config.yaml; `wecom` is
-    the station's WeCom app, if it has one."""
+    """What the console works with. `channels` are the kinds of the channels by their name in config.yaml, `rules` what
+    their platforms allow; `wecom` is the station's WeCom app, if it has one."""
 
     runtime: Runtime
     channels: Mapping[str, str]
+    rules: Mapping[str, Rules]
     wecom: WeComApp | None = None
 
     @property

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.api.app import add_api
 from bot.config import Config, SecuritySettings, ServerSettings, StationSettings
+from bot.reach import Rules
 from bot.router import StationInfo
 from bot.runtime import Runtime
 from bot.security import sessions
@@ -176,7 +177,8 @@ async def open_houses(
         houses = [House(store, client, each) for each in furniture]
         for house in houses:
             app = web.Application()
-            add_api(app, Runtime(_config(house.station.name, **settings), store, house.station, knowledge))
+            runtime = Runtime(_config(house.station.name, **settings), store, house.station, knowledge)
+            add_api(app, runtime, {"web": Rules()})
             server = TestServer(app)
             await server.start_server()
             servers.append(server)

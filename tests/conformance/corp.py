@@ -284,7 +284,7 @@ async def opened(house: House, wechat: FakeWeChat, frozen: FrozenClock, **change
         app = web.Application()
         app.add_routes(channel.routes())
         kinds = {"web": "webchat", config.name: "wecom"}
-        add_console(app, ConsoleDesk(runtime=house.runtime, channels=kinds, wecom=channel.app))
+        add_console(app, ConsoleDesk(runtime=house.runtime, channels=kinds, rules={}, wecom=channel.app))
         server = TestServer(app)
         await server.start_server()
         stack.push_async_callback(server.close)

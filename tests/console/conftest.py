@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from sqlalchemy.engine import make_url
 
 from bot.console.app import ConsoleDesk, add_console
+from bot.reach import Rules
 from bot.runtime import Runtime
 from bot.store import encryption
 from bot.store.engine import Store
@@ -53,7 +54,7 @@ async def make_house(
         for each in houses:
             runtime = Runtime(console_config(each.station.name, url, **settings), store, each.station, knowledge)
             app = web.Application(client_max_size=3 * 1024 * 1024)
-            add_console(app, ConsoleDesk(runtime=runtime, channels={"web": "webchat"}))
+            add_console(app, ConsoleDesk(runtime=runtime, channels={"web": "webchat"}, rules={"web": Rules()}))
             server = TestServer(app)
             await server.start_server()
             house.servers.append(server)

@@ -98,15 +98,15 @@ async def _sending(url: str) -> None:
         await house.outbox.work()
 
 
-_Expand = Callable[[AsyncSession, Broadcast], Coroutine[Any, Any, int]]
+_Expand = Callable[..., Coroutine[Any, Any, int]]
 
 
 def _second_never_commits(said: str, expand: _Expand) -> _Expand:
     chunks = 0
 
-    async def expand_and_stop(session: AsyncSession, broadcast: Broadcast) -> int:
+    async def expand_and_stop(session: AsyncSession, broadcast: Broadcast, *rules: Any) -> int:
         nonlocal chunks
-        written = await expand(session, broadcast)
+        written = await expand(session, broadcast, *rules)
         chunks += 1
         if chunks == 2:
             await _say_and_wait(said)
@@ -118,7 +118,7 @@ def _second_never_commits(said: str, expand: _Expand) -> _Expand:
 async def _expanding(url: str) -> None:
     """A warning has its first delivery rows; the transaction with the next ones is never committed."""
     broadcasts.CHUNK_RESIDENTS = 3
-    broadcasts.expand = _second_never_commits("expanding", broadcasts.expand)  # type: ignore[assignment]
+    broadcasts.expand = _second_never_commits("expanding", broadcasts.expand)
     async with House.opened(url) as house:
         await jobs.move_broadcasts(house.desk)
 
@@ -126,9 +126,7 @@ async def _expanding(url: str) -> None:
 async def _skipping(url: str) -> None:
     """The same with the rows of those whom a stopped warning never reached."""
     broadcasts.CHUNK_SKIPPED = 3
-    broadcasts.expand_skipped = _second_never_commits(  # type: ignore[assignment]
-        "skipping", broadcasts.expand_skipped
-    )
+    broadcasts.expand_skipped = _second_never_commits("skipping", broadcasts.expand_skipped)
     async with House.opened(url) as house:
         await jobs.move_broadcasts(house.desk)
 
@@ -142,7 +140,7 @@ async def _fetched(url: str, platform: str) -> None:
         await _say_and_wait("fetched")
         return written
 
-    streams.keep = keep_and_stop  # type: ignore[assignment]
+    streams.keep = keep_and_stop
     async with House.opened(url) as house:
         await kf_of(house, platform).pull()
 
