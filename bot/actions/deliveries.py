@@ -494,6 +494,8 @@ async def log_broadcast(
         "created_at": now,
         "state": MessageState.HANDLED,
         "attempts": 0,
+        "fetches": 0,
+        "recalled": False,
         "indexed": False,
         "forgotten": False,
     }

@@ -140,7 +140,7 @@ async def _fetched(url: str, platform: str) -> None:
         await _say_and_wait("fetched")
         return written
 
-    streams.keep = keep_and_stop
+    streams.keep = keep_and_stop  # type: ignore[assignment]
     async with House.opened(url) as house:
         await kf_of(house, platform).pull()
 
