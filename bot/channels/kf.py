@@ -34,6 +34,7 @@ from bot.parts import parts_of
 from bot.reach import Rules
 
 _PAGE_ROWS = 100  # a thousand are allowed; forwarded conversations are long and an answer may have 1 MiB
+AGAIN_SECONDS = (1.0, 5.0, 15.0)  # after a fetch that failed; later the clock's tick tries again
 _STALE_TOKEN = "95007"  # noqa: S105 (an error code) the callback's token is over; the cursor alone is enough
 _SESSION_CODES = {"95013", "95018"}  # ended, or somebody serves him in the client
 _FORBIDDEN_MOVE = "95016"
@@ -98,6 +99,8 @@ class Kf:
         self._token = ""  # of the newest callback; good for ten minutes and a higher rate
         self._woken = self._stopped = False
         self._reading: asyncio.Task[None] | None = None
+        self._failures = 0  # fetches that failed one after the other
+        self._again: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[web.RouteDef]:
@@ -107,6 +110,8 @@ class Kf:
     async def stop(self, _app: web.Application | None = None) -> None:
         """Read no further; what has been read is stored."""
         self._stopped = True
+        if self._again is not None:
+            self._again.cancel()
         if self._reading is not None:
             await asyncio.wait({self._reading})
         while self._tasks:
@@ -159,8 +164,13 @@ class Kf:
             while self._woken and not self._stopped:
                 self._woken = False
                 await self._read()
+            self._failures = 0
         except SendError as error:
             _log.warning("messages not fetched", channel=self.name, code=error.code)
+            if self._failures < len(AGAIN_SECONDS) and error.retryable and error.after is None and not self._stopped:
+                pause = AGAIN_SECONDS[self._failures]
+                self._failures += 1
+                self._again = asyncio.get_running_loop().call_later(pause, self.wake)
         except Exception as error:
             # Nothing is lost: without its cursor the page is fetched again, at the next callback or tick.
             UNSTORED_MESSAGES.labels(self.name).inc()

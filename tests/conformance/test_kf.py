@@ -311,6 +311,22 @@ async def test_51_a_lost_callback_is_made_good_by_the_tick(desk: Desk) -> None:
     assert ANSWER in desk.phone()[0]
 
 
+async def test_51_a_fetch_that_failed_is_tried_again_soon_and_not_for_ever(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.channels.kf.AGAIN_SECONDS", (0.0, 0.0))
+    desk.wechat.fault("sync_msg", "status", 502, times=3)
+    await desk.platform.writes(ACCOUNT, WANG, QUESTION)
+    await until(lambda: len(desk.wechat.calls("sync_msg")) == 3)
+    await desk.quiet()
+    assert desk.phone() == []
+    desk.wechat.faults.clear()
+    await desk.kf.pull()
+    await desk.quiet()
+    assert ANSWER in desk.phone()[0]
+    assert len(desk.wechat.calls("sync_msg")) == 4
+
+
 async def test_51_the_same_row_twice_is_one_message(desk: Desk) -> None:
     await desk.says(QUESTION)
     async with desk.house.store.write() as session:
