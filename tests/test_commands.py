@@ -74,17 +74,9 @@ def write_config(folder: Path, url: str | None = None, **changed: object) -> Pat
 
 
 @pytest.fixture
-def station(run: Run, tmp_path: Path) -> Path:
+def station(run: Run, tmp_path: Path, furnished_sqlite_url: str) -> Path:
     """The settings of a migrated station with a few communities; `--config` need not be given in its folder."""
-    config = write_config(tmp_path)
-    assert run("migrate").code == 0
-    asyncio.run(_with_communities(load_config(config).database.url))
-    return config
-
-
-async def _with_communities(url: str) -> None:
-    async with House.opened(url) as house:
-        await house.add_people()
+    return write_config(tmp_path, furnished_sqlite_url)
 
 
 def rows(config: Path, query: object) -> list[object]:

@@ -42,9 +42,8 @@ def time() -> Any:
 
 
 @pytest.fixture
-async def house(sqlite_url: str, time: FrozenClock) -> AsyncIterator[House]:
-    async with House.opened(sqlite_url) as house:
-        await house.add_people()
+async def house(furnished_sqlite_url: str, time: FrozenClock) -> AsyncIterator[House]:
+    async with House.opened(furnished_sqlite_url) as house:
         yield house
 
 
