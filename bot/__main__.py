@@ -1,5 +1,9 @@
 """The command line: python -m bot COMMAND."""
 
+import gc
+
+gc.disable()  # what is made while importing stays: looking through it again and again is a fifth of the start
+
 import sys
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Callable
@@ -33,6 +37,7 @@ def _parser() -> ArgumentParser:
     officer.add_argument("--role", choices=[role.value for role in Role], default=Role.OFFICER.value)
     officer.add_argument("--badge", default="", help="badge number (警号)")
     officer.add_argument("--phone", default="", help="the number on the residents' card")
+    officer.add_argument("--wecom", default="", metavar="USERID", help="the account in WeCom: notices and log-in")
 
     residents = _with_config(
         _add(commands, "import-residents", people.import_residents, "import residents from .xlsx or .csv")
@@ -65,7 +70,10 @@ def _parser() -> ArgumentParser:
         ("restore", data.restore, "fill an empty database from FILE"),
     ):
         _with_config(_add(commands, name, command, words)).add_argument("file", type=Path)
-    _with_config(_add(commands, "verify-log", data.verify_log, "check the chain of the audit log"))
+    verify = _with_config(_add(commands, "verify-log", data.verify_log, "check the chain of the audit log"))
+    verify.add_argument(
+        "--anchor", type=Path, metavar="FILE", help="check the ends of the log in FILE as well, and add this one to it"
+    )
     return parser
 
 
@@ -81,6 +89,7 @@ def _with_config(parser: ArgumentParser) -> ArgumentParser:
 
 
 def main() -> int:
+    gc.enable()
     arguments = _parser().parse_args()
     try:
         arguments.command(arguments)

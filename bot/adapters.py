@@ -1,15 +1,28 @@
 """What channels ask of the program (see bot.channels.base), answered from the database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
 
-from bot.actions import tokens
-from bot.channels.base import Picture
+from bot import clock
+from bot.actions import streams, tokens
+from bot.actions.streams import StreamKey
+from bot.channels.base import NowOrNever, Picture, TokenStore, Unanswered
+from bot.message import Happening, Message, SessionMoved
 from bot.store.engine import Store
 from bot.store.models import Media
 
+_ASKED_AGAIN_AFTER = timedelta(seconds=5)
+
 _Fetch = Callable[[], Awaitable[tuple[str, datetime]]]
+
+
+class _Handle(Protocol):
+    """The dispatcher's: answer a message that is stored already."""
+
+    async def __call__(self, stored_id: int, message: Message, *, wait_seconds: float) -> NowOrNever | None: ...
 
 
 class StoredTokens:
@@ -39,6 +52,32 @@ class StoredTokens:
             return token, expires_at
 
 
+class RecentTokens:
+    """A TokenStore that remembers for some seconds what another one said: to ask the database for each message sent
+    cost more than the sending. Another process's new token comes late by as much; the one before it is still good.
+    """
+
+    def __init__(self, tokens: TokenStore) -> None:
+        self._tokens = tokens
+        self._recent: dict[str, tuple[datetime, tuple[str, datetime]]] = {}
+
+    async def get(self, channel: str) -> tuple[str, datetime] | None:
+        asked_at, held = self._recent.get(channel, (None, None))
+        if asked_at is not None and timedelta(0) <= clock.now() - asked_at < _ASKED_AGAIN_AFTER:
+            return held
+        return self._remember(channel, await self._tokens.get(channel))
+
+    async def replace(self, channel: str, stale: str | None, fetch: _Fetch) -> tuple[str, datetime]:
+        held = await self._tokens.replace(channel, stale, fetch)
+        self._remember(channel, held)
+        return held
+
+    def _remember(self, channel: str, held: tuple[str, datetime] | None) -> tuple[str, datetime] | None:
+        if held is not None:
+            self._recent[channel] = (clock.now(), held)
+        return held
+
+
 class StoredPictures:
     """The PictureStore of a station."""
 
@@ -51,3 +90,40 @@ class StoredPictures:
         if media is None or media.station_id != self._station_id:
             raise LookupError(f"picture {media_id} is not kept here")
         return Picture(media.content_type, media.data)
+
+
+class StoredStream:
+    """The Stream of one account. `answer_age`: what was written longer before the first reading is not answered."""
+
+    def __init__(self, store: Store, key: StreamKey, *, answer_age: timedelta, handle: _Handle) -> None:
+        self._store, self._key, self._answer_age, self._handle = store, key, answer_age, handle
+        self._reader = secrets.token_hex(16)  # this process
+        self._series = ""
+
+    async def series(self) -> str:
+        if not self._series:
+            async with self._store.write() as session:
+                self._series = await streams.series(session, self._key, answer_age=self._answer_age, now=clock.now())
+        return self._series
+
+    async def claim(self) -> str | None:
+        async with self._store.write() as session:
+            return await streams.claim(
+                session, self._key, reader=self._reader, answer_age=self._answer_age, now=clock.now()
+            )
+
+    async def keep(self, happened: Sequence[Happening], *, cursor: str) -> Sequence[Unanswered] | None:
+        async with self._store.write() as session:
+            kept = await streams.keep(session, self._key, happened, cursor=cursor, reader=self._reader, now=clock.now())
+        return None if kept is None else [Unanswered(row.stored_id, row.message, row.served) for row in kept]
+
+    async def release(self) -> bool:
+        async with self._store.write() as session:
+            return await streams.release(session, self._key, reader=self._reader, now=clock.now())
+
+    async def moved(self, sender: str, servicer: str | None) -> None:
+        async with self._store.write() as session:
+            await streams.move(session, self._key, SessionMoved(sender, servicer), now=clock.now())
+
+    async def handle(self, waiting: Unanswered, *, wait_seconds: float) -> NowOrNever | None:
+        return await self._handle(waiting.stored_id, waiting.message, wait_seconds=wait_seconds)

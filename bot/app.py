@@ -16,13 +16,25 @@ from sqlalchemy.exc import SQLAlchemyError
 import handlers
 from bot import health
 from bot.actions import stations
-from bot.adapters import StoredPictures, StoredTokens
+from bot.actions.streams import StreamKey
+from bot.adapters import RecentTokens, StoredPictures, StoredStream, StoredTokens
 from bot.api.app import add_api
 from bot.channels.base import Channel
+from bot.channels.kf import Kf
 from bot.channels.official_account import OfficialAccount
 from bot.channels.webchat import WebChat
-from bot.config import ChannelSettings, Config, ConfigError, OfficialAccountSettings, WebChatSettings
+from bot.channels.wecom import WeComChannel
+from bot.config import (
+    ChannelSettings,
+    Config,
+    ConfigError,
+    KfSettings,
+    OfficialAccountSettings,
+    WebChatSettings,
+    WeComSettings,
+)
 from bot.console.app import ConsoleDesk, add_console
+from bot.contacts import Contacts
 from bot.dispatcher import Dispatcher
 from bot.router import StationInfo
 from bot.runtime import Runtime
@@ -33,7 +45,9 @@ from bot.store.live import Kind
 from bot.visitors import Visitors
 from knowledge import Knowledge
 from scheduler import jobs
+from scheduler.mass import MassOutbox
 from scheduler.outbox import Outbox
+from scheduler.wecom import WeComDesk
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +79,7 @@ async def create_app(config: Config, knowledge: Knowledge | None = None) -> web.
     await runtime.refresh()
     dispatcher = Dispatcher(runtime, handlers.answer, handlers.give_up)
     channels = {settings.name: _channel(settings, runtime, dispatcher) for settings in config.channels}
-    outbox = Outbox(store, runtime.station.id, channels)
+    outbox = Outbox(store, runtime.station.id, channels, station_name=runtime.station.name)
 
     app = web.Application(client_max_size=REQUEST_LIMIT_BYTES)
     app[PROGRAM] = Program(runtime, dispatcher, outbox, channels, _desk(runtime, dispatcher, outbox, channels))
@@ -73,8 +87,13 @@ async def create_app(config: Config, knowledge: Knowledge | None = None) -> web.
         app.add_routes(channel.routes())
         if isinstance(channel, WebChat):
             app.on_shutdown.append(channel.end_streams)  # before the server waits for open requests
-    add_api(app, runtime)
-    add_console(app, ConsoleDesk(runtime=runtime, channels={name: channel.kind for name, channel in channels.items()}))
+        if isinstance(channel, Kf):
+            app.on_shutdown.append(channel.stop)  # before the dispatcher ends
+    kinds = {name: channel.kind for name, channel in channels.items()}
+    rules = {name: channel.rules for name, channel in channels.items()}
+    wecom = next((channel.app for channel in channels.values() if isinstance(channel, WeComChannel)), None)
+    add_api(app, runtime, rules)
+    add_console(app, ConsoleDesk(runtime=runtime, channels=kinds, rules=rules, wecom=wecom))
     app.cleanup_ctx.append(_clockwork)
     health.add_health(app, runtime, lambda: app[_SCHEDULER].running)
     return app
@@ -119,8 +138,26 @@ def _channel(settings: ChannelSettings, runtime: Runtime, dispatcher: Dispatcher
             return OfficialAccount(
                 settings,
                 feed=dispatcher.feed,
-                tokens=StoredTokens(runtime.store, station_id),
+                tokens=RecentTokens(StoredTokens(runtime.store, station_id)),
                 pictures=StoredPictures(runtime.store, station_id),
+            )
+        case KfSettings():
+            return Kf(
+                settings,
+                stream=StoredStream(
+                    runtime.store,
+                    StreamKey(station_id, settings.name, settings.open_kfid),
+                    answer_age=timedelta(minutes=settings.answer_age_minutes),
+                    handle=dispatcher.handle,
+                ),
+                tokens=RecentTokens(StoredTokens(runtime.store, station_id)),
+                pictures=StoredPictures(runtime.store, station_id),
+            )
+        case WeComSettings():
+            return WeComChannel(
+                settings,
+                desk=Contacts(runtime, settings.name),
+                tokens=RecentTokens(StoredTokens(runtime.store, station_id)),
             )
 
 
@@ -133,10 +170,30 @@ def _desk(runtime: Runtime, dispatcher: Dispatcher, outbox: Outbox, channels: Ma
         visitors_kept=timedelta(days=runtime.config.retention.web_visitors_days),
         channels=channels,
         outbox=outbox,
+        mass=MassOutbox(runtime.store, runtime.station.id, channels),
         resume=dispatcher.resume,
         refresh=runtime.refresh,
         words=lambda text: runtime.knowledge.words(text),  # noqa: PLW0108 (the knowledge may be replaced)
+        wecom=_wecom_desk(runtime, channels),
     )
+
+
+def _wecom_desk(runtime: Runtime, channels: Mapping[str, Channel]) -> WeComDesk | None:
+    for settings in runtime.config.channels:
+        channel = channels[settings.name]
+        if isinstance(settings, WeComSettings) and isinstance(channel, WeComChannel):
+            return WeComDesk(
+                store=runtime.store,
+                station_id=runtime.station.id,
+                timezone=runtime.station.timezone,
+                app=channel.app,
+                public_url=runtime.config.server.public_url,
+                on_call=settings.on_call,
+                titles=runtime.topic_title,
+                greeting=Contacts(runtime, settings.name).words_for,
+                warnings_a_day=settings.warnings_a_day,
+            )
+    return None
 
 
 def _derived_key(config: Config, purpose: str) -> bytes:
@@ -160,6 +217,7 @@ async def _clockwork(app: web.Application) -> AsyncIterator[None]:
         await wakeful
     await program.dispatcher.close()
     await program.outbox.close()
+    await program.desk.mass.close()
     for channel in program.channels.values():
         await channel.close()
     await runtime.store.close()

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+USERID = r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}"  # what WeCom calls its members
 _CHANNEL_NAME = r"^[a-z][a-z0-9_-]{0,30}$"
 
 
@@ -44,8 +45,15 @@ def _web_address(value: str) -> str:
     return value
 
 
+def _userid(value: str) -> str:
+    if not re.fullmatch(USERID, value):
+        raise ValueError(f"{value!r} is no WeCom userid; write it as it stands in the address book (账号)")
+    return value
+
+
 Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+UserId = Annotated[str, AfterValidator(_userid)]
 
 
 class StationSettings(_Settings):
@@ -110,17 +118,29 @@ class WebChatSettings(_Settings):
     name: str = Field(pattern=_CHANNEL_NAME)
 
 
-class OfficialAccountSettings(_Settings):
-    kind: Literal["official_account"]
-    name: str = Field(pattern=_CHANNEL_NAME)
-    account_type: Literal["service", "subscription"] = "service"
-    app_id: str = Field(min_length=1)
-    secret: Secret
+class NoticeSettings(_Settings):
+    """The notice that a message waits: a template of the account, and what goes into its fields."""
+
+    kind: Literal["template", "subscription"]
+    template_id: str = Field(min_length=1, max_length=80)
+    fields: dict[str, str] = Field(min_length=1)  # {station}, {officer} and {time} are filled in
+
+    @field_validator("fields")
+    @classmethod
+    def _known_places(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, words in value.items():
+            unknown = set(re.findall(r"\{(\w*)\}", words)) - {"station", "officer", "time"}
+            if unknown:
+                raise ValueError(f"{name}: only {{station}}, {{officer}} and {{time}} can be filled in")
+        return value
+
+
+class _CallbackSettings(_Settings):
+    """What every platform that calls us back signs and encrypts with."""
+
     token: SecretStr
     encoding_aes_key: SecretStr
     previous_aes_key: SecretStr | None = None  # while the key is being changed on the platform
-    api_base: WebAddress = "https://api.weixin.qq.com"
-    allow_plaintext: bool = False  # only for an emulator or a test account: nothing protects a plaintext body
     clock_skew_seconds: int = Field(default=300, ge=1)
 
     @field_validator("token")
@@ -137,8 +157,60 @@ class OfficialAccountSettings(_Settings):
             raise ValueError("EncodingAESKey is 43 letters and digits, as shown on the platform")
         return value
 
+    @property
+    def aes_keys(self) -> list[str]:
+        """The present key, then the one before it while it is being changed."""
+        return [key.get_secret_value() for key in (self.encoding_aes_key, self.previous_aes_key) if key is not None]
 
-ChannelSettings = Annotated[WebChatSettings | OfficialAccountSettings, Field(discriminator="kind")]
+
+class OfficialAccountSettings(_CallbackSettings):
+    kind: Literal["official_account"]
+    name: str = Field(pattern=_CHANNEL_NAME)
+    account_type: Literal["service", "subscription"] = "service"
+    verified: bool | None = None  # None: a service account is, a subscription account is not
+    notice: NoticeSettings | None = None
+    app_id: str = Field(min_length=1)
+    secret: Secret
+    api_base: WebAddress = "https://api.weixin.qq.com"
+    allow_plaintext: bool = False  # only for an emulator or a test account: nothing protects a plaintext body
+
+    @property
+    def is_verified(self) -> bool:
+        return self.account_type == "service" if self.verified is None else self.verified
+
+
+class WeComSettings(_CallbackSettings):
+    """A self-built app of the station's WeCom: officers' notices, log-in, and their friends among the residents."""
+
+    kind: Literal["wecom"]
+    name: str = Field(pattern=_CHANNEL_NAME)
+    corp_id: str = Field(min_length=1)
+    agent_id: int = Field(ge=1)
+    secret: Secret
+    api_base: WebAddress = "https://qyapi.weixin.qq.com"
+    login_base: WebAddress = ""  # only for an emulator: the log-in pages; "" are WeCom's own
+    customer_contact: bool = False  # officers have 客户联系: QR codes, welcomes, warnings by their tap
+    warnings_a_day: int = Field(default=1, ge=1, le=31)  # for one resident; WeCom's own cap may be lower
+    on_call: tuple[UserId, ...] = ()  # userids that are told of a ticket when none of its officers can be reached
+
+
+class KfSettings(_CallbackSettings):
+    """One account of 微信客服."""
+
+    kind: Literal["kf"]
+    name: str = Field(pattern=_CHANNEL_NAME)
+    corp_id: str = Field(min_length=1)
+    secret: Secret
+    open_kfid: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    api_base: WebAddress = "https://qyapi.weixin.qq.com"
+    answer_age_minutes: int = Field(default=10, ge=0)  # what is older at the first start is stored, not answered
+    # WeCom user ids a matter is handed to in the client; none: officers answer in our console
+    servicers: tuple[UserId, ...] = ()
+
+
+ChannelSettings = Annotated[
+    WebChatSettings | OfficialAccountSettings | WeComSettings | KfSettings, Field(discriminator="kind")
+]
 
 
 class Config(_Settings):
@@ -160,6 +232,11 @@ class Config(_Settings):
             raise ValueError(f"two channels are called {twice[0]!r}; each needs a name of its own")
         if sum(channel.kind == "webchat" for channel in self.channels) > 1:
             raise ValueError("there is one web chat at /chat; keep one channel of kind webchat")
+        wecom = [channel for channel in self.channels if channel.kind == "wecom"]
+        if len(wecom) > 1:
+            raise ValueError("officers are in one WeCom; keep one channel of kind wecom")
+        if wecom and not self.server.public_url:
+            raise ValueError("WeCom leads officers to this program's pages; set server.public_url")
         return self
 
 

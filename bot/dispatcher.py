@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass, field
+from typing import Any
 
 from bot import clock
-from bot.actions import conversations, messages, turns
+from bot.actions import conversations, mass, messages, turns
 from bot.actions.conversations import Address
 from bot.actions.messages import Stored
 from bot.actions.turns import Decided, Written
@@ -38,14 +39,18 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An answer that can go out in the response; `confirm` once it has."""
+    """An answer that can go out in the response; `confirm` once it has, `decline` if it never shall."""
 
     reply: Reply
     delivery_id: int
     confirmed: Callable[[int], None] = field(repr=False, compare=False)
+    declined: Callable[[int, str], None] = field(repr=False, compare=False)
 
     def confirm(self) -> None:
         self.confirmed(self.delivery_id)
+
+    def decline(self, reason: str) -> None:
+        self.declined(self.delivery_id, reason)
 
 
 class OwnerChanged(Exception):
@@ -69,18 +74,25 @@ class Dispatcher:
 
     async def feed(self, message: Message, *, wait_seconds: float) -> Ready | None:
         """See bot.channels.base.Feed."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait_seconds
+        deadline = asyncio.get_running_loop().time() + wait_seconds
         stored = await self._intake(message)
-        turn = self._turns.get(stored.id)
-        if turn is None and not stored.fresh:
+        if stored.id not in self._turns and not stored.fresh:
             return await self._said_before(stored)
-        slot = Slot(open=wait_seconds > 0)
-        turn = turn or self._begin(stored.id, message, slot)
-        await asyncio.wait({turn}, timeout=max(0.0, deadline - loop.time()))
+        return await self._answer(stored.id, message, Slot(open=wait_seconds > 0), deadline)
+
+    async def handle(self, stored_id: int, message: Message, *, wait_seconds: float) -> Ready | None:
+        """The answer to a message that is stored already, as `feed` gives it. Turns of one address keep the order in
+        which they were begun."""
+        deadline = asyncio.get_running_loop().time() + wait_seconds
+        return await self._answer(stored_id, message, Slot(open=wait_seconds > 0), deadline)
+
+    async def _answer(self, stored_id: int, message: Message, slot: Slot, deadline: float) -> Ready | None:
+        turn = self._turns.get(stored_id) or self._begin(stored_id, message, slot)
+        grace_seconds = GRACE_SECONDS if slot.open else 0
+        await asyncio.wait({turn}, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
         if not turn.done():
             slot.open = False
-            await asyncio.wait({turn}, timeout=GRACE_SECONDS if wait_seconds else 0)
+            await asyncio.wait({turn}, timeout=grace_seconds)
         return turn.result() if turn.done() else None
 
     async def resume(self, message_id: int) -> None:
@@ -88,7 +100,7 @@ class Dispatcher:
         async with self._runtime.store.read() as session:
             row = await session.get(StoredMessage, message_id)
         if row is not None and row.state is MessageState.RECEIVED and message_id not in self._turns:
-            await self._begin(row.id, messages.message_of(row), Slot(open=False))
+            await self._begin(row.id, messages.message_of(row, clock.now()), Slot(open=False))
 
     async def close(self) -> None:
         """Let the turns under way end and the last confirmations be written."""
@@ -101,8 +113,7 @@ class Dispatcher:
         turn = asyncio.create_task(self._turn(stored_id, message, slot))
         self._turns[stored_id] = turn
         turn.add_done_callback(lambda _: self._turns.pop(stored_id, None))
-        self._tasks.add(turn)
-        turn.add_done_callback(self._tasks.discard)
+        self._keep(turn)
         return turn
 
     async def _turn(self, stored_id: int, message: Message, slot: Slot) -> Ready | None:
@@ -121,6 +132,7 @@ class Dispatcher:
     async def _decide(self, stored_id: int, message: Message, where: Address, slot: Slot) -> Ready | None:
         if message.is_about_account:
             async with self._runtime.store.write() as session:
+                await mass.report(session, self._runtime.station.id, message, now=clock.now())
                 await messages.mark_handled(session, stored_id)
             return None
         conversation = await self._load(where)
@@ -130,12 +142,12 @@ class Dispatcher:
         answer = await self._route(context)
         if answer.act is not None:
             return await self._act(stored_id, context, answer, where, slot)
-        written = await self._finish(Decided(stored_id, conversation, answer, slot.open))
+        written = await self._finish(Decided(stored_id, conversation, answer, slot.open, message.grant, message.is_act))
         if written.stale:
             raise OwnerChanged
         if written.delivery_id is None or answer.reply is None:
             return None
-        return Ready(answer.reply, written.delivery_id, self._confirmed)
+        return Ready(answer.reply, written.delivery_id, self._confirmed, self._declined)
 
     def _context(self, message: Message, conversation: Conversation) -> Context:
         runtime = self._runtime
@@ -155,14 +167,14 @@ class Dispatcher:
             stored = await session.get_one(StoredMessage, stored_id)
             if conversation is None or stored.state is not MessageState.RECEIVED:
                 return None
-            if conversation.owner_id != context.conversation.owner_id:
+            if conversation.speaker != context.conversation.speaker:
                 raise OwnerChanged
             turn, now = Turn(session, conversation, stored, context), clock.now()
             reply = await turns.act(session, turn, answer, now=now)
             if reply is None:
                 return None
             delivery_id = await turns.answer(session, turn, reply, in_response=slot.open, now=now)
-        return None if delivery_id is None else Ready(reply, delivery_id, self._confirmed)
+        return None if delivery_id is None else Ready(reply, delivery_id, self._confirmed, self._declined)
 
     async def _apologise(self, stored_id: int, message: Message, where: Address, slot: Slot) -> Ready | None:
         """The message stays stored and is tried again; after the last try an officer gets it.
@@ -181,10 +193,10 @@ class Dispatcher:
                 turn = Turn(session, conversation, stored, self._context(message, conversation))
                 if not turns.postpone(turn, now=now):
                     await self._give_up(turn)
-                if stored.attempts > 1 or conversation.owner_id is not None:
+                if stored.attempts > 1 or conversation.speaker != (None, None):
                     return None
                 delivery_id = await turns.answer(session, turn, APOLOGY, in_response=slot.open, now=now)
-            return None if delivery_id is None else Ready(APOLOGY, delivery_id, self._confirmed)
+            return None if delivery_id is None else Ready(APOLOGY, delivery_id, self._confirmed, self._declined)
         except Exception:
             log.exception("apology failed", extra={"message_id": stored_id})
             return None
@@ -193,7 +205,7 @@ class Dispatcher:
         """The platform repeats itself: the same answer, or nothing if it is still to come."""
         async with self._runtime.store.read() as session:
             said = await messages.said_in_response(session, stored.id)
-        return None if said is None else Ready(*said, self._confirmed)
+        return None if said is None else Ready(*said, self._confirmed, self._declined)
 
     # --- batches ----------------------------------------------------------------------------------------------------
 
@@ -223,7 +235,16 @@ class Dispatcher:
         return [None] * len(batch)
 
     def _confirmed(self, delivery_id: int) -> None:
-        task = asyncio.create_task(self._confirm(delivery_id))
+        self._keep(asyncio.create_task(self._confirm(delivery_id)))
+
+    def _declined(self, delivery_id: int, reason: str) -> None:
+        self._keep(asyncio.create_task(self._skip(delivery_id, reason)))
+
+    async def _skip(self, delivery_id: int, reason: str) -> None:
+        async with self._runtime.store.write() as session:
+            await turns.mark_declined(session, delivery_id, reason, now=clock.now())
+
+    def _keep(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
+from bot.reach import Grant
+
+TEXT_LIMIT_CHARACTERS = 600  # what every platform takes in one message
 PICTURE_LIMIT_BYTES = 2 * 1024 * 1024  # the platforms refuse larger ones
+WELCOME_LASTS = timedelta(seconds=20)  # a platform's welcome code is good for one message, so long after the entering
 
 
 class MessageKind(StrEnum):
@@ -25,6 +29,7 @@ class EventKind(StrEnum):
     SCAN = "scan"
     CLICK = "click"
     VIEW = "view"
+    ENTER = "enter"  # opened the chat by a link or a code; `extra` has the platform's welcome code if it gave one
     OTHER = "other"
 
 
@@ -65,6 +70,12 @@ class Message:
     location: Location | None = None
     event: Event | None = None
     extra: Mapping[str, str] = field(default_factory=dict)  # platform details worth keeping, e.g. the title of a link
+    grant: Grant | None = None  # what the platform lets us send because of it; None: nothing more than before
+
+    @property
+    def is_act(self) -> bool:
+        """The resident did something; of the events we do not know, only those that grant us an answer."""
+        return self.event is None or self.event.kind is not EventKind.OTHER or self.grant is not None
 
     @property
     def is_about_account(self) -> bool:
@@ -82,8 +93,52 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Something said to a resident; `picture` is the id of a stored Media."""
+    """Something said to a resident; `picture` is the id of a stored Media. `hands_over`: the matter is the officers'
+    from here on, and a channel whose platform has a desk of its own may pass the session to it."""
 
     text: str
     choices: tuple[Choice, ...] = ()
     picture: int | None = None
+    hands_over: bool = False
+
+
+# -- what else a platform tells of a conversation ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SaidElsewhere:
+    """Words to a resident that somebody of the station wrote in the platform's own client.
+
+    `message.sender` is the resident; `servicer` the writer's user id at the platform.
+    """
+
+    message: Message
+    servicer: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionMoved:
+    """Who serves a resident in the platform's own client: a user id there, "" its waiting pool, None nobody."""
+
+    sender: str
+    servicer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A message was taken back by who had sent it."""
+
+    sender: str
+    platform_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotDelivered:
+    """What the platform had accepted did not arrive; `reason` is one Chinese sentence for the officer."""
+
+    delivery_id: int
+    code: str
+    reason: str
+
+
+Happening = Message | SaidElsewhere | SessionMoved | Recalled | NotDelivered

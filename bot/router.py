@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +13,9 @@ from knowledge import Knowledge, Match
 
 if TYPE_CHECKING:
     from bot.store.models import Conversation, Officer, StoredMessage
+
+
+TOPIC_LASTS = timedelta(minutes=30)  # who asks for an officer later than that has something else on his mind
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,12 @@ class Context:
     def dialogue(self) -> Mapping[str, Any]:
         """The state of the exchange under way; empty when there is none."""
         return self.conversation.dialogue or {}
+
+    @property
+    def is_going_on(self) -> bool:
+        """Whether the resident wrote so lately that he is likely to mean what he asked before."""
+        last = self.conversation.address.last_inbound_at
+        return last is not None and last >= self.now - TOPIC_LASTS
 
     @property
     def english(self) -> bool:
@@ -140,8 +149,8 @@ def has_text(context: Context) -> bool:
 
 
 def is_held(context: Context) -> bool:
-    """An officer owns the conversation."""
-    return context.conversation.owner_id is not None
+    """An officer speaks, here or in the platform's own client."""
+    return context.conversation.speaker != (None, None)
 
 
 def is_kind(*kinds: MessageKind) -> Filter:

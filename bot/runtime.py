@@ -24,6 +24,11 @@ class Runtime:
     versions: tuple[int, ...] = ()  # the station's own live versions that are in `knowledge`
     _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
+    def topic_title(self, topic: str | None) -> str:
+        """What a topic is called on pages and in notices."""
+        entry = self.knowledge.entries.get(topic or "")
+        return entry.title if entry else (topic or "未归类")
+
     async def refresh(self) -> bool:
         """Catch up with what is live in the rows, whichever process made it so. True if something was replaced."""
         async with self._refreshing:

@@ -2,13 +2,27 @@
 
 from bot.router import Answer, Context, Turn, route
 from bot.store.models import Priority
-from handlers import clarify, events, fallback, feedback, held, media, menu, numbered, questions, registration, urgent
+from handlers import (
+    clarify,
+    events,
+    fallback,
+    feedback,
+    held,
+    media,
+    menu,
+    numbered,
+    questions,
+    registration,
+    urgent,
+    waiting,
+)
 from handlers.queue import hand_over
 
 ROUTERS = (
     urgent.router,  # danger overtakes everything, also an officer's conversation
     events.router,  # following, leaving, scanning: book-keeping that says little
     held.router,  # an officer speaks: nothing below may interrupt him
+    waiting.router,  # the rest of a long answer
     clarify.choices,  # a number or a title, right after "did you mean"
     feedback.router,  # one word on the answer before; neither a question nor the step of a dialogue
     registration.router,  # a dialogue under way, and the words that begin one

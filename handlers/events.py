@@ -1,8 +1,8 @@
 """What residents do without writing: follow, leave, scan a community's code."""
 
-from bot.actions import residents
+from bot.actions import notices, residents
 from bot.actions.audit import Actor
-from bot.message import EventKind, MessageKind, Reply
+from bot.message import WELCOME_LASTS, EventKind, MessageKind, Reply
 from bot.router import KEEP, Answer, Context, Router, Turn, is_event, is_held, is_kind
 from handlers.menu import MENU_CHOICES
 from handlers.texts import text
@@ -11,10 +11,15 @@ router = Router("events")
 
 
 def _silent(context: Context) -> bool:
-    return is_held(context)
+    return is_held(context) or (is_event(EventKind.ENTER)(context) and not _may_welcome(context))
 
 
-@router.handle(is_event(EventKind.SUBSCRIBE))
+def _may_welcome(context: Context) -> bool:
+    """Who only opened the chat can be spoken to by the platform's code, while it lasts."""
+    return "welcome_code" in context.message.extra and context.now < context.message.sent_at + WELCOME_LASTS
+
+
+@router.handle(is_event(EventKind.SUBSCRIBE, EventKind.ENTER))
 async def followed(context: Context) -> Answer:
     async def welcome(turn: Turn) -> Reply | None:
         actor = Actor(turn.conversation.station_id)
@@ -61,6 +66,21 @@ async def left(context: Context) -> Answer:
         await residents.set_following(turn.session, turn.conversation.address, False, actor=actor)
 
     return Answer(None, "event", act=stop)
+
+
+def is_about_a_notice(context: Context) -> bool:
+    event = context.message.event
+    return event is not None and event.name.lower() in notices.EVENTS
+
+
+@router.handle(is_kind(MessageKind.EVENT), is_about_a_notice)
+async def noticed(context: Context) -> Answer:
+    """He accepted or refused notices, or the platform says what became of one: book-keeping without a word."""
+
+    async def keep(turn: Turn) -> None:
+        await notices.apply(turn.session, turn.conversation.address, context.message, now=context.now)
+
+    return Answer(None, "event", dialogue=KEEP, act=keep)
 
 
 def is_other_event(context: Context) -> bool:

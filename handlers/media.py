@@ -54,6 +54,15 @@ async def link(context: Context) -> Answer:
     )
 
 
+# What a person chose to send, on whatever channel: he waits for a word.
+_SENT_ON_PURPOSE = {"file", "business_card", "merged_msg", "note", "meeting", "schedule", "calendar", "channels"}
+
+
+@router.handle(is_kind(MessageKind.UNKNOWN), lambda context: context.message.extra.get("type") in _SENT_ON_PURPOSE)
+async def unreadable(context: Context) -> Answer:
+    return _acknowledge(context, "not_understood_kind", "kind_passed_on", (OFFICER_CHOICE[context.english],))
+
+
 @router.handle(is_kind(MessageKind.UNKNOWN))
 async def unknown(context: Context) -> Answer:
     """Stored and acknowledged; a platform's new kind of message is no reason to bother the resident."""

@@ -36,9 +36,11 @@ async def menu(context: Context) -> Answer:
 
 @router.handle(says(*OFFICER_WORDS))
 async def officer_please(context: Context) -> Answer:
-    """With the question before it, if the bot just offered an officer for it."""
-    question = str(context.dialogue.get("question", ""))
-    topic = context.dialogue.get("topic") or context.conversation.last_topic
+    """With the question before it, if that was just now; days later it is another matter."""
+    question, topic = "", None
+    if context.is_going_on:
+        question = str(context.dialogue.get("question", ""))
+        topic = context.dialogue.get("topic") or context.conversation.last_topic
 
     async def queue(turn: Turn) -> Reply:
         ticket = await hand_over(turn, topic=topic, subject=question or context.text)

@@ -12,11 +12,14 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from bot import clock
-from bot.actions import broadcasts, media, messages, reminders, retention
-from bot.channels.base import Channel, SendError
+from bot.actions import audit, broadcasts, mass, media, messages, reminders, retention, wecom_tasks
+from bot.channels.base import Channel, Pulled, SendError
 from bot.store import search
 from bot.store.engine import Store
+from scheduler import wecom
+from scheduler.mass import MassOutbox
 from scheduler.outbox import Outbox
+from scheduler.wecom import WeComDesk
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +38,21 @@ class Desk:
     visitors_kept: timedelta  # web visitors who never came back
     channels: Mapping[str, Channel]
     outbox: Outbox
+    mass: MassOutbox
     resume: Resume
     words: search.Words
     refresh: Refresh | None = None  # None: this process answers nobody
+    wecom: WeComDesk | None = None  # None: the station has no WeCom
 
 
 async def send_deliveries(desk: Desk) -> None:
     """Retries, and what was promised while nobody woke the outbox."""
     await desk.outbox.work()
+
+
+async def send_mass(desk: Desk) -> None:
+    """Warnings that reach thousands with one call."""
+    await desk.mass.work()
 
 
 async def move_broadcasts(desk: Desk) -> None:
@@ -53,16 +63,30 @@ async def move_broadcasts(desk: Desk) -> None:
     async with desk.store.write() as session:
         for broadcast in await broadcasts.claim_due(session, desk.station_id):
             await broadcasts.start(session, broadcast)
+    rules = {name: channel.rules for name, channel in desk.channels.items()}
     more = True
     while more:
         async with desk.store.write() as session:
             more = False
             for broadcast in await broadcasts.claim_sending(session, desk.station_id):
-                if not broadcast.expanded and await broadcasts.expand(session, broadcast):
+                if not broadcast.expanded:
+                    await broadcasts.expand(session, broadcast, rules)
                     more = True
+                    if desk.wecom is not None:
+                        await wecom_tasks.take_over(session, broadcast, desk.wecom.app.name)
+                elif broadcasts.is_sealed(broadcast):
+                    more |= await mass.plan(session, broadcast, rules, now=clock.now())
     async with desk.store.write() as session:
+        await mass.stop_waiting(session, desk.station_id, now=clock.now())
         for broadcast in await broadcasts.claim_sending(session, desk.station_id):
             await broadcasts.finish_if_ended(session, broadcast)
+    more = True
+    while more:
+        async with desk.store.write() as session:
+            more = False
+            for broadcast in await broadcasts.claim_cut_short(session, desk.station_id):
+                if await broadcasts.expand_skipped(session, broadcast):
+                    more = True
 
 
 async def resume_messages(desk: Desk) -> None:
@@ -71,6 +95,12 @@ async def resume_messages(desk: Desk) -> None:
         ids = await messages.claim_unhandled(session, desk.station_id, now=clock.now())
     for message_id in ids:
         await desk.resume(message_id)
+
+
+async def pull_messages(desk: Desk) -> None:
+    """Messages of which no callback came: the platform does not promise one, and we may have been away."""
+    pulled = [channel.pull() for channel in desk.channels.values() if isinstance(channel, Pulled)]
+    await asyncio.gather(*pulled)
 
 
 async def fetch_pictures(desk: Desk) -> None:
@@ -86,22 +116,41 @@ async def fetch_pictures(desk: Desk) -> None:
         except SendError as error:
             log.warning("picture not fetched", extra={"message_id": message_id, "code": error.code})
             async with desk.store.write() as session:
-                await media.not_fetched(session, message_id, final=not error.retryable)
+                await media.not_fetched(session, message_id, now=clock.now(), final=not error.retryable)
             continue
         async with desk.store.write() as session:
             await media.attach(session, message_id, picture.content_type, picture.data)
 
 
 async def remind_of_tickets(desk: Desk) -> None:
-    """Tickets nobody took for too long are raised and announced again."""
+    """Tickets nobody took for too long, and calls for help nobody reacted to, are announced again."""
     async with desk.store.write() as session:
         await reminders.raise_unanswered(session, desk.station_id, now=clock.now())
+        await reminders.ring_again(session, desk.station_id, now=clock.now())
 
 
 async def take_over_knowledge(desk: Desk) -> None:
     """What the station made live in another process: entries and settings."""
     if desk.refresh is not None and await desk.refresh():
         log.info("knowledge replaced", extra={"station_id": desk.station_id})
+
+
+async def tell_officers(desk: Desk) -> None:
+    """Tickets nobody has taken, to their officers in WeCom."""
+    if desk.wecom is not None:
+        await wecom.tell_officers(desk.wecom)
+
+
+async def move_tasks(desk: Desk) -> None:
+    """Warnings to residents who are officers' friends in WeCom."""
+    if desk.wecom is not None:
+        await wecom.move_tasks(desk.wecom)
+
+
+async def send_welcomes(desk: Desk) -> None:
+    """Welcomes to new friends in WeCom that were cut short."""
+    if desk.wecom is not None:
+        await wecom.send_welcomes(desk.wecom)
 
 
 async def index_messages(desk: Desk) -> None:
@@ -133,22 +182,39 @@ async def forget(desk: Desk) -> None:
         await retention.forget_old_sessions(session, desk.station_id, now=clock.now())
 
 
+async def anchor_audit_log(desk: Desk) -> None:
+    """The end of the audit log stands in the program's log too, which whoever reaches the database does not reach."""
+    async with desk.store.read() as session:
+        end = await audit.newest(session, desk.station_id)
+    if end is not None:
+        # in groups of eight: a long row of digits would be blotted out as a phone number
+        groups = "-".join(end.hash[at : at + 8] for at in range(0, len(end.hash), 8))
+        log.info("end of the audit log", extra={"station_id": desk.station_id, "seq": end.seq, "hash": groups})
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     work: Callable[[Desk], Awaitable[None]]
     every: timedelta | None = None
     at: str | None = None  # a daily time on the station's clock
+    first_at_once: bool = False  # not only after the first interval
 
 
 JOBS = (
     Job(send_deliveries, every=timedelta(seconds=1)),
+    Job(send_mass, every=timedelta(seconds=1)),  # beside the outbox: a mass job of minutes holds up no reply
     Job(move_broadcasts, every=timedelta(seconds=1)),
     Job(resume_messages, every=timedelta(seconds=5)),
+    Job(pull_messages, every=timedelta(minutes=1), first_at_once=True),
     Job(fetch_pictures, every=timedelta(seconds=5)),
     Job(index_messages, every=timedelta(seconds=2)),
     Job(take_over_knowledge, every=timedelta(seconds=5)),
     Job(remind_of_tickets, every=timedelta(seconds=20)),
+    Job(tell_officers, every=timedelta(seconds=1)),
+    Job(send_welcomes, every=timedelta(seconds=2)),
+    Job(move_tasks, every=timedelta(seconds=5)),
     Job(forget, at="03:30"),  # the quietest hour
+    Job(anchor_audit_log, at="00:05"),
 )
 
 
@@ -163,6 +229,7 @@ def start(desk: Desk) -> AsyncIOScheduler:
             max_instances=1,
             coalesce=True,
             misfire_grace_time=None,
+            **({"next_run_time": clock.now()} if job.first_at_once else {}),
         )
     scheduler.start()
     return scheduler

@@ -3,14 +3,24 @@
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
+from jinja2 import BytecodeCache, Environment
+from jinja2.bccache import Bucket
 from playwright.async_api import Browser, Page
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tests.support import browser as browsers
 from tests.support import ports, postgres, station
+
+settings.register_profile("shared machine", deadline=None)  # how long an example takes says nothing there
+settings.load_profile("shared machine")
 
 _SHARED_POSTGRES = "OFFICER_TEST_POSTGRES"  # where this run's server lives, told to the worker processes
 _OURS = ["bot", "handlers", "knowledge", "scheduler"]
@@ -38,6 +48,58 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.postgres)
         if "browser" in fixtures:
             item.add_marker(pytest.mark.browser)
+
+
+# -- pages ------------------------------------------------------------------------------------------------------------
+
+
+class _CompiledOnce(BytecodeCache):
+    """Compiled templates of this process: a console compiles 35 of them, and a test starts two consoles."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if code := self._code.get((bucket.key, bucket.checksum)):
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key, bucket.checksum] = bucket.bytecode_to_string()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    compiled = partial(Environment, bytecode_cache=_CompiledOnce())
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("bot.console.templating", "bot.channels.webchat.page"):
+            patch.setattr(f"{module}.Environment", compiled)
+        yield
+
+
+# -- compiled statements ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statements_compiled_once() -> Iterator[None]:
+    """SQLAlchemy compiles each statement once for each engine, and each test has two: a third of the tests' time.
+
+    The engines of SQLite, which all behave alike, share the dialect and with it what is compiled.
+    """
+    first: list[Engine] = []
+
+    def sharing(url: str, **options: Any) -> AsyncEngine:
+        asynchronous = create_async_engine(url, **options)
+        engine = asynchronous.sync_engine
+        if engine.dialect.name == "sqlite":
+            if not first:
+                first.append(engine)
+            engine.dialect = engine.pool._dialect = first[0].dialect
+            engine._compiled_cache = first[0]._compiled_cache
+        return asynchronous
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bot.store.engine.create_async_engine", sharing)
+        yield
 
 
 # -- databases --------------------------------------------------------------------------------------------------------

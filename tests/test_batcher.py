@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.batcher import Batcher
+from tests.support.station import SOON_SECONDS
 
 
 class Work:
@@ -101,7 +102,7 @@ async def test_work_that_loses_a_result_is_an_error_and_no_endless_wait() -> Non
     batcher: Batcher[int, int] = Batcher(forgetful)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="0 results for 1 items"):
-            await asyncio.wait_for(batcher(1), 5)
+            await asyncio.wait_for(batcher(1), SOON_SECONDS)
 
 
 async def test_nobody_waits_for_a_worker_that_was_ended() -> None:
@@ -117,5 +118,5 @@ async def test_nobody_waits_for_a_worker_that_was_ended() -> None:
     await started.wait()
     assert batcher._worker is not None
     batcher._worker.cancel()
-    results = await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), 5)
+    results = await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), SOON_SECONDS)
     assert [type(result) for result in results] == [asyncio.CancelledError] * 2

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -245,11 +246,16 @@ def test_an_officer_can_log_in(run: Run, station: Path) -> None:
         "add-officer", "wang.fang", "王芳", "--role", "chief", "--badge", "033111", "--phone", "13900009999",
         typed=f"{PASSWORD}\n",
     )  # fmt: skip
-    assert (shown.code, shown.err, shown.out) == (0, "", "wang.fang (chief) can log in now\n")
+    assert (shown.code, shown.err, shown.out) == (
+        0,
+        "",
+        "wang.fang (chief) can log in now, and then chooses a password of his own\n",
+    )
     (officer,) = rows(station, select(Officer).where(Officer.username == "wang.fang"))
     assert isinstance(officer, Officer)
     assert (officer.name, officer.role, officer.badge, officer.phone) == ("王芳", Role.CHIEF, "033111", "13900009999")
     assert asyncio.run(verify_password(officer.password_hash, PASSWORD))
+    assert officer.password_given
     events = rows(station, select(AuditEvent).where(AuditEvent.subject == f"officer:{officer.id}"))
     assert [event.action for event in events if isinstance(event, AuditEvent)] == ["officer.added"]
 
@@ -395,6 +401,52 @@ def test_the_log_is_checked(run: Run, station: Path) -> None:
     shown = run("verify-log")
     assert shown.code == 2
     assert "the audit log does not hold:\n  event 2: was changed after it was written" in shown.err
+
+
+def cut_off(tmp_path: Path, most: int) -> None:
+    """Somebody with a hand in the database takes the newest events away and corrects the note of the last one."""
+    with sqlite3.connect(tmp_path / "officer.db") as database:
+        database.execute("DELETE FROM audit_events WHERE seq > ?", (most,))
+        (last,) = database.execute("SELECT hash FROM audit_events WHERE seq = ?", (most,)).fetchone()
+        database.execute("UPDATE audit_heads SET seq = ?, hash = ?", (most, last))
+    database.close()
+
+
+def test_an_anchor_kept_elsewhere_shows_that_the_end_of_the_log_was_cut_off(
+    run: Run, station: Path, tmp_path: Path
+) -> None:
+    anchor = tmp_path / "elsewhere" / "anchors"
+    anchor.parent.mkdir()
+    first = run("verify-log", "--anchor", anchor)
+    assert (first.code, first.err) == (0, "")
+    assert "0 earlier anchors hold" in first.out
+    assert run("add-officer", "wang", "王芳", typed=f"{PASSWORD}\n").code == 0
+    assert "1 earlier anchors hold" in run("verify-log", "--anchor", anchor).out
+    (before, now) = [json.loads(line) for line in anchor.read_text(encoding="utf-8").splitlines()]
+    assert (now["station"], now["events"] - before["events"]) == (NAME, 1)
+    assert len(now["hash"]) == 64
+    assert datetime.fromisoformat(now["at"]).tzinfo is not None
+    cut_off(tmp_path, before["events"])
+    assert run("verify-log").code == 0, "the chain alone does not show it"
+    shown = run("verify-log", "--anchor", anchor)
+    assert shown.code == 2
+    assert f"event {now['events']}: is missing; the anchor knows it" in shown.err
+    assert run("add-officer", "liu", "刘洋", typed=f"{PASSWORD}\n").code == 0, "another event in its place"
+    assert f"event {now['events']}: is not what the anchor says" in run("verify-log", "--anchor", anchor).err
+    assert len(anchor.read_text(encoding="utf-8").splitlines()) == 2, "a log that does not hold is no anchor"
+
+
+@pytest.mark.parametrize(
+    "line", ["hello", "[]", '{"station": "枫林派出所"}', '{"station": "枫林派出所", "events": "x"}']
+)
+def test_a_file_of_something_else_is_no_anchor(run: Run, station: Path, tmp_path: Path, line: str) -> None:
+    file = tmp_path / "anchors"
+    file.write_text(line + "\n", encoding="utf-8")
+    shown = run("verify-log", "--anchor", file)
+    assert shown.code == 2
+    assert f"{file}: line 1 is no anchor; take the file from where it is kept" in shown.err
+    assert file.read_text(encoding="utf-8") == line + "\n"
+    assert "cannot be read" in run("verify-log", "--anchor", tmp_path).err
 
 
 # -- the knowledge ----------------------------------------------------------------------------------------------------

@@ -1,17 +1,32 @@
 """Settings: every mistake gets a sentence that names the place and the remedy."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.config import Config, ConfigError, OfficialAccountSettings, WebChatSettings, load_config, parse_config
+from bot.config import (
+    Config,
+    ConfigError,
+    KfSettings,
+    OfficialAccountSettings,
+    WebChatSettings,
+    WeComSettings,
+    load_config,
+    parse_config,
+)
 from tests.fakes.wechat.pusher import AES_KEY, TOKEN
 
 PROJECT = Path(__file__).parent.parent
 ACCOUNT = {
     "kind": "official_account", "name": "fenglin", "app_id": "wx1", "secret": "s", "token": TOKEN,
     "encoding_aes_key": AES_KEY,
+}  # fmt: skip
+
+KF = {
+    "kind": "kf", "name": "kefu", "corp_id": "ww1", "secret": "s", "token": TOKEN, "encoding_aes_key": AES_KEY,
+    "open_kfid": "wk1",
 }  # fmt: skip
 
 
@@ -21,6 +36,16 @@ def settings(**changed: Any) -> dict[str, Any]:
 
 def account(**changed: Any) -> dict[str, Any]:
     return settings(channels=[{**ACCOUNT, **changed}])
+
+
+CORP = {
+    "kind": "wecom", "name": "corp", "corp_id": "ww1", "agent_id": 1, "secret": "s", "token": TOKEN,
+    "encoding_aes_key": AES_KEY,
+}  # fmt: skip
+
+
+def corp(**changed: Any) -> dict[str, Any]:
+    return settings(server={"public_url": "https://x.cn"}, channels=[{**CORP, **changed}])
 
 
 MISTAKES: dict[str, tuple[object, str]] = {
@@ -57,8 +82,21 @@ MISTAKES: dict[str, tuple[object, str]] = {
     "token": (account(token="a b"), "official_account.token: the token is 3 to 32 letters and digits"),
     "aes key": (account(encoding_aes_key="short"), "encoding_aes_key: EncodingAESKey is 43 letters and digits"),
     "old aes key": (account(previous_aes_key="short"), "previous_aes_key: EncodingAESKey is 43 letters and digits"),
+    "kf account": (
+        settings(channels=[{**KF, "open_kfid": "微信"}]),
+        "channels.0.kf.open_kfid: ",
+    ),
+    "kf secret": (settings(channels=[{**KF, "secret": ""}]), "channels.0.kf.secret: is empty; name the environment"),
     "api base": (account(api_base="weixin"), "api_base: 'weixin' is no web address"),
     "app id": (account(app_id=""), "app_id: "),
+    "agent id": (corp(agent_id="app"), "channels.0.wecom.agent_id: "),
+    "corp secret": (corp(secret=" "), "channels.0.wecom.secret: is empty; name the environment variable"),
+    "on call": (corp(on_call=["张伟"]), "on_call.0: '张伟' is no WeCom userid"),
+    "two corps": (
+        settings(server={"public_url": "https://x.cn"}, channels=[CORP, {**CORP, "name": "other"}]),
+        "officers are in one WeCom; keep one channel of kind wecom",
+    ),
+    "corp without address": (settings(channels=[CORP]), "set server.public_url"),
 }
 
 
@@ -148,13 +186,12 @@ def test_the_projects_own_file_needs_nothing_but_its_key() -> None:
     assert [channel.name for channel in config.channels] == ["web"]
 
 
-def test_the_account_that_is_commented_out_there_is_right_too(tmp_path: Path) -> None:
-    """Who takes the comment signs away has an account that works."""
-    lines = (PROJECT / "config.yaml").read_text("utf-8").splitlines()
-    start = next(number for number, line in enumerate(lines) if "# - kind: official_account" in line)
-    opened = [line.replace("# ", "", 1) if number >= start else line for number, line in enumerate(lines)]
+def test_the_channels_that_are_commented_out_there_are_right_too(tmp_path: Path) -> None:
+    """Who takes the comment signs away has channels that work."""
+    text = (PROJECT / "config.yaml").read_text("utf-8")
     file = tmp_path / "config.yaml"
-    file.write_text("\n".join(opened), encoding="utf-8")
-    secrets = {"OFFICER_DATA_KEY": "k", "WECHAT_SECRET": "s", "WECHAT_TOKEN": TOKEN, "WECHAT_AES_KEY": AES_KEY}
-    config = load_config(file, secrets)
-    assert isinstance(config.channels[1], OfficialAccountSettings)
+    file.write_text(re.sub(r"^  # (?=- |  )", "  ", text, flags=re.MULTILINE), encoding="utf-8")
+    names = re.findall(r"\$\{(\w+)\}", text)
+    config = load_config(file, {name: AES_KEY if name.endswith("AES_KEY") else TOKEN for name in names})
+    kinds = [type(channel) for channel in config.channels]
+    assert kinds == [WebChatSettings, OfficialAccountSettings, KfSettings, WeComSettings]

@@ -216,7 +216,7 @@ async def test_an_officer_at_work_and_a_call_for_help_do_not_lock_each_other_out
 
 async def somebody_waits(house: House) -> None:
     """Until a transaction waits for a lock of another one."""
-    for _ in range(500):
+    for _ in range(3000):
         async with house.store.read() as session:
             if (await session.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))).scalar_one():
                 return

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ from tests.support.child import ANSWERING, COMMITTED, HANDLING, KILLED_QUESTION,
 from tests.support.station import (
     CHANNEL,
     OTHER_NAME,
+    SOON_SECONDS,
     WANG,
     FrozenClock,
     House,
@@ -233,7 +234,7 @@ async def test_2_storing_never_waits_in_a_circle(furnished_postgres_url: str, fr
 
 async def somebody_waits(house: House) -> None:
     """Until a transaction waits for a lock of another one."""
-    for _ in range(500):
+    for _ in range(3000):
         async with house.store.read() as session:
             if (await session.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))).scalar_one():
                 return
@@ -600,9 +601,9 @@ async def test_5_an_end_the_database_refuses_does_not_take_others_with_it(
 ) -> None:
     write_sent = deliveries.sent
 
-    async def refused_for_one(session: Any, delivery_id: int, platform_id: str) -> None:
-        await write_sent(session, delivery_id, platform_id)
-        if delivery_id == 2:
+    async def refused_for_one(session: Any, taken: Sequence[deliveries.Taken]) -> None:
+        await write_sent(session, taken)
+        if any(one.parcel.id == 2 for one in taken):
             await session.execute(update(Delivery).where(Delivery.id == 2).values(code="9" * 300))
 
     async with House.opened(furnished_postgres_url) as house:
@@ -763,6 +764,80 @@ async def test_6_a_warning_stopped_midway_sends_nothing_more(house: House) -> No
     assert {(row.state, row.reason) for row in rows} == {(DeliveryState.SKIPPED, "已由民警停止发送")}
 
 
+async def half_expanded(house: House, monkeypatch: pytest.MonkeyPatch, **draft: Any) -> int:
+    """A warning for ten residents, of whom the first three have a row; its number."""
+    for n in range(9):
+        await house.add_resident(f"o-{n}")
+    await house.add_resident(None)
+    number = await warn(house, **draft)
+    monkeypatch.setattr(broadcasts, "CHUNK_RESIDENTS", 3)
+    async with house.store.write() as session:
+        for broadcast in await broadcasts.claim_due(session, house.station.id):
+            await broadcasts.start(session, broadcast)
+            assert await broadcasts.expand(session, broadcast, {})
+    return number
+
+
+async def stop_warning(house: House, number: int) -> int:
+    async with house.store.write() as session:
+        broadcast = await access.access_broadcast(session, house.station.id, number, lock=True)
+        return await broadcasts.stop(session, broadcast, why="内容有误", actor=Actor(house.station.id))
+
+
+@pytest.mark.parametrize("end", ["stopped", "expired"])
+async def test_6_a_warning_cut_short_in_its_expansion_leaves_a_row_for_each_recipient(
+    any_house: House, frozen: FrozenClock, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    house = any_house
+    monkeypatch.setattr(broadcasts, "CHUNK_SKIPPED", 4)
+    number = await half_expanded(house, monkeypatch, expires_at=frozen.now.replace(hour=2))
+    if end == "stopped":
+        assert await stop_warning(house, number) == 3
+    else:
+        async with house.store.write() as session:
+            frozen.forward(hours=1)
+            broadcast = await access.access_broadcast(session, house.station.id, number, lock=True)
+            assert await broadcasts.finish_if_ended(session, broadcast)
+    frozen.forward(minutes=1)
+    await house.add_resident("o-came-later")
+    await run_broadcasts(house)
+    assert house.channel.given == []
+    rows = await house.deliveries()
+    assert sorted(row.resident_id for row in rows) == list(range(1, 11))
+    assert {row.state for row in rows} == {DeliveryState.SKIPPED}
+    assert len({row.reason for row in rows}) == 1
+    assert rows[0].reason
+    assert (await broadcast_row(house, number)).expanded
+    async with house.store.read() as session:
+        progress = await broadcasts.progress(session, number)
+    assert (progress.total, progress.ended) == (10, 10)
+
+
+async def test_6_a_process_killed_while_skipping_leaves_nobody_without_a_row(
+    furnished_url: str, frozen: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with House.opened(furnished_url) as house:
+        number = await half_expanded(house, monkeypatch)
+        await stop_warning(house, number)
+        async with killed_while("skipping", furnished_url):
+            assert len(await house.deliveries()) == 6  # the second chunk died with its transaction
+            await run_broadcasts(house)
+        assert sorted(row.resident_id for row in await house.deliveries()) == list(range(1, 11))
+        assert (await broadcast_row(house, number)).expanded
+
+
+async def test_6_a_warning_changed_after_it_was_stopped_holds_nobody_up(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = await half_expanded(house, monkeypatch)
+    await stop_warning(house, number)
+    async with house.store.write() as session:
+        await session.execute(update(Broadcast).where(Broadcast.id == number).values(audience={"nonsense": 1}))
+    await run_broadcasts(house)
+    assert (await broadcast_row(house, number)).expanded
+    assert len(await house.deliveries()) == 3
+
+
 async def test_6_a_stale_warning_is_not_sent(house: House, frozen: FrozenClock) -> None:
     await house.add_resident("o-1")
     await warn(house, expires_at=frozen.now.replace(hour=2))
@@ -787,7 +862,7 @@ async def test_6_a_second_warning_need_not_wait_for_the_first(house: House) -> N
     sending = asyncio.create_task(run_broadcasts(house))
     await until(lambda: house.channel.tried == 1)
     second = await warn(house)
-    await asyncio.wait_for(jobs.move_broadcasts(house.desk), 5)
+    await asyncio.wait_for(jobs.move_broadcasts(house.desk), SOON_SECONDS)
     assert (await broadcast_row(house, second)).state is BroadcastState.SENDING
     stuck.set()
     await sending

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select
@@ -13,6 +14,7 @@ from bot import clock
 from bot.store.models import AuditEvent, AuditHead
 
 FIRST_HASH = "0" * 64
+VIEWED_AGAIN_AFTER = timedelta(hours=1)  # one line for each reader and page, else the log is full of its own readers
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,19 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """The end of the log at a moment, kept outside of the database: who cuts the end off cannot cut it there too."""
+
+    seq: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
+    """What reading the whole chain found; `end` is its last link."""
+
     events: int
+    end: Anchor
     broken: tuple[Broken, ...] = field(default=())
 
 
@@ -79,6 +92,22 @@ async def record(
     return event
 
 
+async def viewed_lately(session: AsyncSession, actor: Actor, action: str, subject: str) -> bool:
+    """Whether this view by this officer stands in the log already and needs no second line."""
+    query = (
+        select(AuditEvent.seq)
+        .where(
+            AuditEvent.station_id == actor.station_id,
+            AuditEvent.subject == subject,
+            AuditEvent.action == action,
+            AuditEvent.actor_id == actor.officer_id,
+            AuditEvent.at > clock.now() - VIEWED_AGAIN_AFTER,
+        )
+        .limit(1)
+    )
+    return (await session.execute(query)).first() is not None
+
+
 def _hash(event: AuditEvent) -> str:
     fields = {
         "station": event.station_id,
@@ -112,10 +141,31 @@ async def check_chain(session: AsyncSession, station_id: int) -> Checked:
         previous, seq = event.hash, event.seq
     if not seq:
         broken.append(Broken(1, "the log is empty, but a station's log begins when it is made"))
-    head = (await session.execute(select(AuditHead).where(AuditHead.station_id == station_id))).scalar_one_or_none()
-    if (head.seq, head.hash) != (seq, previous) if head else seq > 0:
+    head = await newest(session, station_id)
+    if head != Anchor(seq, previous) if head else seq > 0:
         broken.append(Broken(seq + 1, "the end of the log was cut off or added to"))
-    return Checked(events=await _count(session, station_id), broken=tuple(broken))
+    return Checked(await _count(session, station_id), Anchor(seq, previous), tuple(broken))
+
+
+async def check_anchors(session: AsyncSession, station_id: int, anchors: Sequence[Anchor]) -> list[Broken]:
+    """Which ends of the log that were written down elsewhere are not in it any more as they were."""
+    rows = await session.execute(
+        select(AuditEvent.seq, AuditEvent.hash).where(
+            AuditEvent.station_id == station_id, AuditEvent.seq.in_({anchor.seq for anchor in anchors})
+        )
+    )
+    hashes = dict(rows.all())
+    return [
+        Broken(anchor.seq, "is not what the anchor says" if anchor.seq in hashes else "is missing; the anchor knows it")
+        for anchor in anchors
+        if hashes.get(anchor.seq) != anchor.hash
+    ]
+
+
+async def newest(session: AsyncSession, station_id: int) -> Anchor | None:
+    """The end of the log now; None while it is empty."""
+    head = (await session.execute(select(AuditHead).where(AuditHead.station_id == station_id))).scalar_one_or_none()
+    return Anchor(head.seq, head.hash) if head is not None else None
 
 
 async def _count(session: AsyncSession, station_id: int) -> int:

@@ -4,10 +4,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.actions.audit import Actor, record
 from bot.actions.errors import ActionError
+from bot.message import TEXT_LIMIT_CHARACTERS
 from bot.store.models import CannedReply
 
 TITLE_CHARACTERS = 40
-BODY_CHARACTERS = 600  # what every platform takes in one message
+BODY_CHARACTERS = TEXT_LIMIT_CHARACTERS
 
 
 async def add_canned_reply(

@@ -128,9 +128,12 @@ async def _made(session: AsyncSession, station_id: int, where: Address) -> Conve
 
 def reply_details(reply: Reply) -> dict[str, Any] | None:
     """The part of a reply that is not its words, as it is kept with the message."""
-    if not reply.choices:
-        return None
-    return {"choices": [[choice.label, choice.send] for choice in reply.choices]}
+    details: dict[str, Any] = {}
+    if reply.choices:
+        details["choices"] = [[choice.label, choice.send] for choice in reply.choices]
+    if reply.hands_over:
+        details["hands_over"] = True
+    return details or None
 
 
 def outgoing(

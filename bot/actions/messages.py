@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.message import Choice, Event, EventKind, Location, Message, Reply
+from bot.message import Choice, Event, EventKind, Location, Message, MessageKind, Reply
+from bot.reach import Grant
 from bot.store.bulk import insert_if_new
 from bot.store.models import Author, Delivery, DeliveryRoute, DeliveryState, Direction, MessageState, StoredMessage
 
@@ -39,7 +40,7 @@ async def store(session: AsyncSession, station_id: int, messages: Sequence[Messa
         ),
         # By sender, so that two processes with the same messages never wait for each other; stable, so that the
         # numbers of one sender's messages follow their order.
-        [_columns(message, station_id, now) for message in sorted(messages, key=lambda m: (m.channel, m.sender))],
+        [columns_of(message, station_id, now) for message in sorted(messages, key=lambda m: (m.channel, m.sender))],
     )
     fresh: dict[_Key, int] = {(channel, address, pid): number for number, channel, address, pid in written}
     known = {key: (number, MessageState.RECEIVED) for key, number in fresh.items()}
@@ -73,7 +74,8 @@ async def _known(
     return {(channel, address, pid): (number, state) for channel, address, pid, number, state in rows}
 
 
-def _columns(message: Message, station_id: int, now: datetime) -> dict[str, Any]:
+def columns_of(message: Message, station_id: int, now: datetime) -> dict[str, Any]:
+    """The columns of something a resident sent."""
     return {
         "station_id": station_id,
         "direction": Direction.IN,
@@ -90,6 +92,12 @@ def _columns(message: Message, station_id: int, now: datetime) -> dict[str, Any]
         "state": MessageState.RECEIVED,
         "attempts": 0,
         "retry_at": now + HANDLING_LEASE,
+        "fetches": 0,
+        "fetch_at": now
+        if message.kind is MessageKind.IMAGE and message.media and not message.media.isdecimal()
+        else None,
+        "grant_count": message.grant.count if message.grant else None,
+        "grant_seconds": int(message.grant.lasting.total_seconds()) if message.grant else None,
         "indexed": False,
         "forgotten": False,
     }
@@ -110,9 +118,10 @@ def _details(message: Message) -> dict[str, Any] | None:
     return details or None
 
 
-def message_of(row: StoredMessage) -> Message:
-    """The message a row was made from."""
+def message_of(row: StoredMessage, now: datetime) -> Message:
+    """The message a row was made from; of what it granted, what is left of it `now`."""
     details = row.details or {}
+    lasting = row.created_at + timedelta(seconds=row.grant_seconds or 0) - now
     event, location = details.get("event"), details.get("location")
     return Message(
         channel=row.channel,
@@ -126,13 +135,15 @@ def message_of(row: StoredMessage) -> Message:
         location=Location(*location) if location else None,
         event=Event(EventKind(event[0]), event[1], event[2]) if event else None,
         extra=details.get("extra", {}),
+        grant=Grant(row.grant_count, lasting) if row.grant_count and lasting > timedelta(0) else None,
     )
 
 
 def reply_of(row: StoredMessage) -> Reply:
     """The reply a row of ours was made from."""
-    choices = (row.details or {}).get("choices", [])
-    return Reply(row.body, tuple(Choice(label, send) for label, send in choices), row.media_id)
+    details = row.details or {}
+    choices = tuple(Choice(label, send) for label, send in details.get("choices", []))
+    return Reply(row.body, choices, row.media_id, details.get("hands_over", False))
 
 
 async def said_in_response(session: AsyncSession, stored_id: int) -> tuple[Reply, int] | None:

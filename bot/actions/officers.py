@@ -8,9 +8,12 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
+from bot.actions import contacts
 from bot.actions.audit import Actor, record
 from bot.actions.errors import ActionError, Conflict
+from bot.config import USERID
 from bot.store.models import CommunityOfficer, ConsoleSession, Officer, Role
+from bot.wecom import folded
 
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,39}")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -27,10 +30,15 @@ async def add_officer(
     password_hash: str,
     badge: str = "",
     phone: str = "",
+    wecom_userid: str = "",
     duty: Mapping[str, Sequence[str]] | None = None,
+    password_given: bool = True,
     actor: Actor,
 ) -> Officer:
-    """A new person of the station. `password_hash` is what bot.security.passwords made of a checked password."""
+    """A new person of the station. `password_hash` is what bot.security.passwords made of a checked password.
+
+    `password_given`: somebody else chose it, and the officer must change it when he logs in.
+    """
     if not _USERNAME.fullmatch(username):
         raise ActionError("用户名请用 2 到 40 位小写字母、数字、点、横线或下划线。")
     _check_details(name, badge, phone)
@@ -43,6 +51,7 @@ async def add_officer(
         name=name.strip(),
         role=role,
         password_hash=password_hash,
+        password_given=password_given,
         badge=badge.strip(),
         phone=phone.strip(),
         duty=_checked_duty(duty or {}),
@@ -51,14 +60,16 @@ async def add_officer(
     session.add(officer)
     await session.flush()
     await record(session, actor, "officer.added", f"officer:{officer.id}", details={"role": role.value})
+    if wecom_userid:
+        await set_wecom(session, officer, wecom_userid, actor=actor)
     return officer
 
 
 async def set_password(
     session: AsyncSession, officer: Officer, password_hash: str, *, keep: str | None = None, actor: Actor
 ) -> None:
-    """A new password ends every log-in of the officer but the one with id `keep`."""
-    officer.password_hash = password_hash
+    """A new password ends every log-in of the officer but the one with id `keep`; who was given it must change it."""
+    officer.password_hash, officer.password_given = password_hash, officer.id != actor.officer_id
     await _end_sessions(session, officer, keep)
     await record(session, actor, "officer.password", f"officer:{officer.id}")
 
@@ -68,6 +79,8 @@ async def set_second_factor(
 ) -> None:
     """Switch the authenticator on with its secret, or off with None; other log-ins end."""
     officer.totp_secret = secret
+    if secret is None:
+        officer.totp_step = None
     await _end_sessions(session, officer, keep)
     action = "officer.second_factor_on" if secret else "officer.second_factor_off"
     await record(session, actor, action, f"officer:{officer.id}")
@@ -103,6 +116,22 @@ def _check_details(name: str, badge: str, phone: str) -> None:
         raise ActionError("请填写姓名（不超过 40 个字）。")
     if len(badge) > 20 or len(phone) > 20:
         raise ActionError("警号和电话请不要超过 20 位。")
+
+
+async def set_wecom(session: AsyncSession, officer: Officer, userid: str, *, actor: Actor) -> None:
+    """The officer's own account in WeCom ("": none): where he is told of tickets, and how he may log in."""
+    wanted = folded(userid) or None
+    if wanted == officer.wecom_userid:
+        return
+    if wanted is not None and not re.fullmatch(USERID, wanted):
+        raise ActionError("企业微信账号请按通讯录里的“账号”填写（字母、数字、点、横线、下划线或 @）。")
+    taken = select(Officer.name).where(Officer.station_id == officer.station_id, Officer.wecom_userid == wanted)
+    if wanted is not None and (name := (await session.execute(taken)).scalar_one_or_none()) is not None:
+        raise Conflict(f"企业微信账号 {wanted} 已绑定给{name}，请核对。")
+    officer.wecom_userid, officer.wecom_problem = wanted, ""
+    await _end_sessions(session, officer, None)  # whoever came in by the account before
+    await contacts.follow_officer(session, officer)
+    await record(session, actor, "officer.wecom", f"officer:{officer.id}", details={"userid": wanted})
 
 
 async def set_role(session: AsyncSession, officer: Officer, role: Role, *, actor: Actor) -> None:

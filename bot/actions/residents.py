@@ -22,6 +22,7 @@ from bot.store.models import (
     ResidentAddress,
     StoredMessage,
     Ticket,
+    WeComContact,
 )
 from bot.store.search import forget_texts
 
@@ -183,7 +184,7 @@ async def erase(session: AsyncSession, resident: Resident, *, now: datetime, act
     await session.execute(
         update(StoredMessage)
         .where(StoredMessage.conversation_id.in_(conversations))
-        .values(body=ERASED_TEXT, details=None, media_id=None, words=None, indexed=True, text_index=None)
+        .values(body=ERASED_TEXT, details=None, media_id=None, fetch_at=None, words=None, indexed=True, text_index=None)
     )
     await forget_texts(session, resident.station_id, [text for text in texts if text is not None])
     await session.execute(delete(Media).where(Media.conversation_id.in_(conversations)))
@@ -196,5 +197,8 @@ async def erase(session: AsyncSession, resident: Resident, *, now: datetime, act
     await session.execute(update(Ticket).where(Ticket.resident_id == resident.id).values(subject=ERASED_TEXT))
     await session.execute(
         update(ResidentAddress).where(ResidentAddress.resident_id == resident.id).values(consented_at=None)
+    )
+    await session.execute(
+        update(WeComContact).where(WeComContact.resident_id == resident.id).values(follow_up=None, welcome_code=None)
     )
     await record(session, actor, "resident.erased", f"resident:{resident.id}", why=why)

@@ -61,7 +61,14 @@ async def forget_old_messages(session: AsyncSession, station_id: int, *, before:
         update(StoredMessage)
         .where(StoredMessage.id.in_(ids))
         .values(
-            body=EXPIRED_TEXT, details=None, words=None, media_id=None, indexed=True, text_index=None, forgotten=True
+            body=EXPIRED_TEXT,
+            details=None,
+            words=None,
+            media_id=None,
+            fetch_at=None,
+            indexed=True,
+            text_index=None,
+            forgotten=True,
         )
     )
     await forget_texts(session, station_id, [text for text in texts if text is not None])

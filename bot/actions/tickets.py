@@ -13,7 +13,7 @@ from bot import clock
 from bot.actions import conversations, deliveries
 from bot.actions.audit import Actor, lock_chain, record
 from bot.actions.errors import ActionError, Conflict, NotAllowed
-from bot.message import Reply
+from bot.message import TEXT_LIMIT_CHARACTERS, Reply
 from bot.store.live import Change, Kind, announce
 from bot.store.models import (
     PRIORITY_ORDER,
@@ -21,6 +21,7 @@ from bot.store.models import (
     Author,
     Conversation,
     Delivery,
+    DeliveryRoute,
     DeliveryState,
     Note,
     Officer,
@@ -28,12 +29,20 @@ from bot.store.models import (
     Priority,
     Resident,
     Role,
+    Station,
     StoredMessage,
     Ticket,
     TicketState,
 )
 
+PATIENCE = {  # how long a ticket may lie, or a call for help go unheard, before it is announced again
+    Priority.URGENT: timedelta(minutes=1),
+    Priority.HIGH: timedelta(minutes=10),
+    Priority.NORMAL: timedelta(minutes=30),
+}
 ANSWERING_ROLES = (Role.OFFICER, Role.AUXILIARY, Role.CHIEF)
+REPLY_CHARACTERS = TEXT_LIMIT_CHARACTERS
+NOTE_CHARACTERS = 2000
 _SUBJECT_CHARACTERS = 60
 _ESTIMATE_TICKETS = 50  # how many recent answers the estimate is made from
 _ESTIMATE_DAYS = 14
@@ -84,7 +93,8 @@ async def open_ticket(
             ticket.topic = topic or ticket.topic
             ticket.subject = subject[:_SUBJECT_CHARACTERS] or ticket.subject
             await record(session, actor, "ticket.raised", f"ticket:{ticket.id}", details={"priority": priority.value})
-            _announce(session, ticket, priority.value)
+        if priority is Priority.URGENT:
+            await _call(session, ticket, now, timezone)
         else:
             _announce(session, ticket, "message")
         return ticket
@@ -127,6 +137,54 @@ async def _next_number(session: AsyncSession, station_id: int, now: datetime, ti
     return f"{day}-{int(last.split('-')[1]) + 1 if last else 1:04d}"
 
 
+# --- a call for help ------------------------------------------------------------------------------------------------
+
+
+async def _call(session: AsyncSession, ticket: Ticket, now: datetime, timezone: str) -> None:
+    """The resident is in danger now, and his ticket is in the queue or in somebody's hands: the alarm rings again."""
+    if ticket.state is TicketState.OPEN:
+        _announce(session, ticket, "urgent")
+        return
+    if ticket.state is TicketState.WAITING:
+        _move(ticket, TicketState.ASSIGNED)
+    ticket.calling_since, ticket.reminded_at = ticket.calling_since or now, None
+    holder = await session.get(Officer, ticket.assignee_id)
+    for_all = is_everybodys(ticket, holder, now, ZoneInfo(timezone))
+    _announce(session, ticket, "urgent" if for_all else "call")  # a call rings for the officer who has the ticket
+
+
+def is_everybodys(ticket: Ticket, holder: Officer | None, now: datetime, zone: ZoneInfo) -> bool:
+    """Whether the call on a ticket concerns every officer: its holder is off duty, or has not reacted in time."""
+    if ticket.calling_since is None:
+        return False
+    late = ticket.calling_since <= now - PATIENCE[Priority.URGENT]
+    return late or holder is None or not is_on_duty(holder, now, zone)
+
+
+def rings_for(ticket: Ticket, officer: Officer, now: datetime, zone: ZoneInfo) -> bool:
+    """Whether an officer sees and hears the alarm of a ticket; its assignee is loaded."""
+    if ticket.state is TicketState.OPEN:
+        return ticket.priority is Priority.URGENT
+    if ticket.calling_since is None:
+        return False
+    return ticket.assignee_id == officer.id or is_everybodys(ticket, ticket.assignee, now, zone)
+
+
+async def attend(session: AsyncSession, ticket: Ticket, officer: Officer, *, actor: Actor) -> None:
+    """The officer has seen the call for help and deals with it: the alarm falls silent."""
+    if officer.role not in ANSWERING_ROLES:
+        raise NotAllowed("您的岗位不能接待居民。")
+    if ticket.calling_since is not None:
+        _silence(ticket)
+        await record(session, actor, "ticket.attended", f"ticket:{ticket.id}")
+        _announce(session, ticket, "attended")
+
+
+def _silence(ticket: Ticket) -> None:
+    """Somebody reacted: he read it as its holder, answered, noted something, or moved the ticket on."""
+    ticket.calling_since = None
+
+
 async def heard(session: AsyncSession, conversation: Conversation) -> None:
     """The resident wrote while an officer holds the conversation; a ticket that waited for him moves again."""
     ticket = await unclosed(session, conversation.id)
@@ -141,19 +199,30 @@ async def heard(session: AsyncSession, conversation: Conversation) -> None:
 
 
 async def take(session: AsyncSession, ticket: Ticket, officer: Officer, *, actor: Actor) -> None:
-    """The officer owns ticket and conversation from now on; the bot falls silent. Taking twice is taking once."""
+    """The officer owns ticket and conversation from now on; the bot falls silent. Taking twice is taking once.
+
+    A colleague's ticket can be taken too while its resident calls for help and that colleague does not react.
+    """
     if officer.role not in ANSWERING_ROLES:
         raise NotAllowed("您的岗位不能接待居民。")
     if ticket.state is TicketState.ASSIGNED and ticket.assignee_id == officer.id:
         return
-    if ticket.state is TicketState.ASSIGNED:
-        raise Conflict("这条求助已由同事接手，如需接管请先请对方转交。")
     now = clock.now()
-    _move(ticket, TicketState.ASSIGNED)
+    if ticket.state is not TicketState.ASSIGNED:
+        _move(ticket, TicketState.ASSIGNED)
+    elif not await _may_be_taken_over(session, ticket, now):
+        raise Conflict("这条求助已由同事接手，如需接管请先请对方转交。")
     ticket.assignee_id, ticket.assigned_at = officer.id, now
+    _silence(ticket)
     await _set_owner(session, ticket, officer.id)
     await record(session, actor, "ticket.taken", f"ticket:{ticket.id}")
     _announce(session, ticket, "taken")
+
+
+async def _may_be_taken_over(session: AsyncSession, ticket: Ticket, now: datetime) -> bool:
+    holder = await session.get(Officer, ticket.assignee_id)
+    station = await session.get_one(Station, ticket.station_id)
+    return is_everybodys(ticket, holder, now, ZoneInfo(station.timezone))
 
 
 async def _set_owner(session: AsyncSession, ticket: Ticket, officer_id: int | None) -> Conversation:
@@ -186,6 +255,8 @@ async def reply(session: AsyncSession, ticket: Ticket, officer: Officer, said: R
     check_owner(ticket, officer)
     if not said.text.strip() and said.picture is None:
         raise ActionError("请先写下要回复的内容。")
+    if len(said.text) > REPLY_CHARACTERS:
+        raise ActionError(f"一条回复最多 {REPLY_CHARACTERS} 字，现在有 {len(said.text)} 字，请分成几条发送。")
     now = clock.now()
     if ticket.state is TicketState.WAITING:
         _move(ticket, TicketState.ASSIGNED)
@@ -194,6 +265,7 @@ async def reply(session: AsyncSession, ticket: Ticket, officer: Officer, said: R
         session, conversation, said, author=Author.OFFICER, now=now, officer_id=officer.id
     )
     ticket.answered_at = ticket.answered_at or now
+    _silence(ticket)
     await record(session, actor, "ticket.replied", f"ticket:{ticket.id}", details={"message": message.id})
     _announce(session, ticket, "replied")
     return message
@@ -205,7 +277,11 @@ async def resend(session: AsyncSession, ticket: Ticket, officer: Officer, messag
     query = (
         select(Delivery)
         .join(StoredMessage, StoredMessage.id == Delivery.message_id)
-        .where(Delivery.message_id == message_id, StoredMessage.conversation_id == ticket.conversation_id)
+        .where(
+            Delivery.message_id == message_id,
+            Delivery.route != DeliveryRoute.NOTICE,
+            StoredMessage.conversation_id == ticket.conversation_id,
+        )
         .order_by(Delivery.id.desc())
         .limit(1)
         .with_for_update(of=Delivery)
@@ -237,6 +313,8 @@ async def note(session: AsyncSession, ticket: Ticket, officer: Officer, body: st
     """An internal note; anybody who may see the ticket may leave one."""
     if not body.strip():
         raise ActionError("请先写下备注内容。")
+    if len(body) > NOTE_CHARACTERS:
+        raise ActionError(f"一条备注最多 {NOTE_CHARACTERS} 字，请分成几条保存。")
     row = Note(
         station_id=ticket.station_id,
         ticket_id=ticket.id,
@@ -245,6 +323,7 @@ async def note(session: AsyncSession, ticket: Ticket, officer: Officer, body: st
         created_at=clock.now(),
     )
     session.add(row)
+    _silence(ticket)
     await session.flush()
     await record(session, actor, "ticket.noted", f"ticket:{ticket.id}", details={"note": row.id})
     _announce(session, ticket, "noted")
@@ -256,7 +335,10 @@ async def hand_over(session: AsyncSession, ticket: Ticket, officer: Officer, to:
     check_owner(ticket, officer)
     if to.role not in ANSWERING_ROLES or not to.active:
         raise ActionError(f"{to.name}不能接待居民，请选择其他同事。")
-    ticket.assignee_id, ticket.assigned_at = to.id, clock.now()
+    now = clock.now()
+    ticket.assignee_id, ticket.assigned_at = to.id, now
+    if ticket.calling_since is not None:
+        ticket.calling_since = now  # it rings for the colleague from now on
     if ticket.state is TicketState.WAITING:
         _move(ticket, TicketState.ASSIGNED)
     await _set_owner(session, ticket, to.id)
@@ -269,15 +351,17 @@ async def release(session: AsyncSession, ticket: Ticket, officer: Officer, *, ac
     check_owner(ticket, officer)
     _move(ticket, TicketState.OPEN)
     ticket.assignee_id = ticket.assigned_at = None
+    _silence(ticket)  # an urgent one rings for everybody again, as it lies in the queue
     await _set_owner(session, ticket, None)
     await record(session, actor, "ticket.released", f"ticket:{ticket.id}")
-    _announce(session, ticket, "opened")
+    _announce(session, ticket, "urgent" if ticket.priority is Priority.URGENT else "opened")
 
 
 async def wait(session: AsyncSession, ticket: Ticket, officer: Officer, *, actor: Actor) -> None:
     """The officer waits for the resident or a department; the conversation stays his."""
     check_owner(ticket, officer)
     _move(ticket, TicketState.WAITING)
+    _silence(ticket)
     await record(session, actor, "ticket.waiting", f"ticket:{ticket.id}")
     _announce(session, ticket, "waiting")
 
@@ -296,8 +380,11 @@ async def close(
     check_owner(ticket, officer)
     if money_saved_yuan is not None and not 0 <= money_saved_yuan <= 1_000_000_000:
         raise ActionError("挽回金额请填 0 到 10 亿之间的整数（元）。")
+    if len(farewell) > REPLY_CHARACTERS:
+        raise ActionError(f"结束语最多 {REPLY_CHARACTERS} 字。")
     now = clock.now()
     _move(ticket, TicketState.CLOSED)
+    _silence(ticket)
     ticket.outcome, ticket.closed_at, ticket.money_saved_yuan = outcome, now, money_saved_yuan
     conversation = await _set_owner(session, ticket, None)
     if farewell.strip():

@@ -1,15 +1,16 @@
 """Turns: a message, the bot's answer to it and the promise to deliver it, written together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.actions import conversations, deliveries
+from bot.actions import conversations, deliveries, ledger
 from bot.message import Reply
+from bot.reach import Grant
 from bot.router import KEEP, Answer, Turn
 from bot.store.live import Change, Kind, announce
 from bot.store.models import (
@@ -20,12 +21,13 @@ from bot.store.models import (
     DeliveryRoute,
     DeliveryState,
     MessageState,
-    ResidentAddress,
     StoredMessage,
 )
+from knowledge import Decision
 
 RETRY_AFTER = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
 _KEPT_CANDIDATES = 3
+_HANDED_OVER = (Decision.OFFICER, Decision.URGENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Decided:
     conversation: Conversation  # as it was when deciding
     answer: Answer
     in_response: bool
+    grant: Grant | None = None  # what the resident's message lets us send
+    is_act: bool = True  # False: the platform reported something about him
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +64,14 @@ def understood(answer: Answer) -> dict[str, Any]:
 
 
 async def write(session: AsyncSession, decided: Sequence[Decided], *, now: datetime) -> list[Written]:
-    """Write turns that only say something, all in a few statements; the owners are checked again under lock.
+    """Write turns that only say something, all in a few statements; who speaks is checked again under lock.
 
     A message another process has dealt with meanwhile is left alone. Turns of one call must belong to different
     conversations.
     """
-    owners = await _lock_owners(session, [turn.conversation.id for turn in decided])
+    speakers = await _lock_speakers(session, [turn.conversation.id for turn in decided])
     due = await _still_due(session, [turn.stored_id for turn in decided])
-    stale = {turn.stored_id for turn in decided if owners.get(turn.conversation.id, -1) != turn.conversation.owner_id}
+    stale = {turn.stored_id for turn in decided if speakers.get(turn.conversation.id) != turn.conversation.speaker}
     good = [turn for turn in decided if turn.stored_id in due - stale]
     if not good:
         return [Written(stale=turn.stored_id in due & stale) for turn in decided]
@@ -81,14 +85,16 @@ async def write(session: AsyncSession, decided: Sequence[Decided], *, now: datet
     ]
 
 
-async def _lock_owners(session: AsyncSession, conversation_ids: Sequence[int]) -> dict[int, int | None]:
+async def _lock_speakers(
+    session: AsyncSession, conversation_ids: Sequence[int]
+) -> dict[int, tuple[int | None, str | None]]:
     rows = await session.execute(
-        select(Conversation.id, Conversation.owner_id)
+        select(Conversation.id, Conversation.owner_id, Conversation.served_by)
         .where(Conversation.id.in_(conversation_ids))
         .order_by(Conversation.id)  # one order for everybody, so that two batches never wait for each other
         .with_for_update()
     )
-    return dict(rows.all())
+    return {number: (owner_id, served_by) for number, owner_id, served_by in rows}
 
 
 async def _still_due(session: AsyncSession, stored_ids: Sequence[int]) -> set[int]:
@@ -135,14 +141,9 @@ async def _touch(session: AsyncSession, turns: Sequence[Decided], now: datetime)
             for turn in turns
         ],
     )
-    addresses = [turn.conversation.address_id for turn in turns]
-    await session.execute(
-        update(ResidentAddress)
-        .where(ResidentAddress.id.in_(addresses))
-        .values(last_inbound_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    await deliveries.release_held(session, addresses, now=now)
+    acts = {turn.conversation.address_id: turn.grant for turn in turns if turn.is_act}
+    await ledger.heard(session, acts, now)
+    await deliveries.release_held(session, list(acts), now=now)
 
 
 async def _say(session: AsyncSession, turns: Sequence[Decided], now: datetime) -> dict[int, int]:
@@ -191,10 +192,15 @@ async def act(session: AsyncSession, turn: Turn, answer: Answer, *, now: datetim
     for name, value in understood(answer).items():
         setattr(turn.stored, name, value)
     turn.conversation.last_topic = answer.topic or turn.conversation.last_topic
-    turn.conversation.last_message_at = turn.conversation.address.last_inbound_at = now
-    await deliveries.release_held(session, [turn.conversation.address_id], now=now)
+    turn.conversation.last_message_at = now
+    message = turn.context.message
+    if message.is_act:
+        await ledger.heard(session, {turn.conversation.address_id: message.grant}, now)
+        await deliveries.release_held(session, [turn.conversation.address_id], now=now)
     announce(session, Change(turn.conversation.station_id, Kind.CONVERSATION, turn.conversation.id, "heard"))
-    return reply if reply is not None and reply.text else None
+    if reply is None or not reply.text:
+        return None
+    return replace(reply, hands_over=answer.decision in _HANDED_OVER)
 
 
 async def answer(session: AsyncSession, turn: Turn, reply: Reply, *, in_response: bool, now: datetime) -> int | None:
@@ -231,5 +237,15 @@ async def mark_sent(session: AsyncSession, delivery_ids: Sequence[int], *, now: 
         update(Delivery)
         .where(Delivery.id.in_(delivery_ids), Delivery.state == DeliveryState.SENDING)
         .values(state=DeliveryState.SENT, finished_at=now, retry_at=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def mark_declined(session: AsyncSession, delivery_id: int, reason: str, *, now: datetime) -> None:
+    """The moment for which this reply was meant has passed: nothing is sent later either."""
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.id == delivery_id, Delivery.state == DeliveryState.SENDING)
+        .values(state=DeliveryState.SKIPPED, reason=reason[:200], finished_at=now, retry_at=None)
         .execution_options(synchronize_session=False)
     )

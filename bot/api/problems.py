@@ -19,6 +19,7 @@ class Slug(StrEnum):
     CODE_NEEDED = "code-needed"
     WRONG_CODE = "wrong-code"
     SET_UP_NEEDED = "second-factor-not-set-up"
+    PASSWORD_GIVEN = "password-to-be-changed"  # noqa: S105 a slug
     NO_PERMISSION = "no-permission"  # the role never may
     NOT_ALLOWED = "not-allowed"  # this person may not do this to this row
     NOT_FOUND = "not-found"
@@ -39,6 +40,7 @@ STATUS: Final = {
     Slug.CODE_NEEDED: HTTPStatus.UNAUTHORIZED,
     Slug.WRONG_CODE: HTTPStatus.UNAUTHORIZED,
     Slug.SET_UP_NEEDED: HTTPStatus.FORBIDDEN,
+    Slug.PASSWORD_GIVEN: HTTPStatus.FORBIDDEN,
     Slug.NO_PERMISSION: HTTPStatus.FORBIDDEN,
     Slug.NOT_ALLOWED: HTTPStatus.FORBIDDEN,
     Slug.NOT_FOUND: HTTPStatus.NOT_FOUND,

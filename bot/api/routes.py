@@ -62,7 +62,7 @@ _TABLE = (
     Route("POST", "/broadcasts/{id}/stop", broadcasts.stop, WARNS, broadcasts.Because,
           broadcasts.StoppedAnswer, "停止发送"),
     # the station
-    Route("GET", "/search", search.search, REVIEW, search.Asked,
+    Route("POST", "/search", search.search, REVIEW, search.Asked,
           search.FoundPage, "查阅聊天记录，须写明原因，会记入审计日志"),
     Route("GET", "/communities", communities.show_all, SELF, Paged,
           communities.Communities, "社区和负责民警"),

@@ -1,4 +1,7 @@
-"""Search in the chat logs, with a reason; each page that was shown stands in the audit log."""
+"""Search in the chat logs, with a reason; each page that was shown stands in the audit log.
+
+By POST, because an address with a resident's words in it stays in the logs of whoever passes it on.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime

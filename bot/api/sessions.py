@@ -11,6 +11,7 @@ from bot.api.problems import Refused, Slug
 from bot.api.shapes import Answer, Nothing, Request, Text
 from bot.security import passwords, sessions
 from bot.security.passwords import LoginRefused
+from bot.store.access import access_officer
 from bot.store.models import Officer
 
 _PASSWORD_CHARACTERS = 1000  # hashing a longer one would only keep us busy
@@ -36,6 +37,9 @@ async def begin(call: Call, given: LogIn) -> Token:
         await _audit_failure(call, officer)
         raise Refused(Slug.WRONG_LOGIN)
     await _check_code(call, officer, given.code, attempt)
+    if officer.password_given:
+        await _forgive(call, attempt)
+        raise Refused(Slug.PASSWORD_GIVEN)
     expires_at = clock.now() + sessions.LASTS
     async with call.store.write() as session:
         await passwords.forgive(session, attempt)
@@ -59,16 +63,22 @@ async def _begin_attempt(call: Call, username: str) -> tuple[int, Officer | None
 
 async def _check_code(call: Call, officer: Officer, code: str | None, attempt: int) -> None:
     """A missing code is no failure, a wrong one is."""
-    if officer.totp_secret and code and passwords.verify_totp(officer.totp_secret, code):
-        return
     if officer.totp_secret and code:
+        async with call.store.write() as session:
+            row = await access_officer(session, call.station_id, officer.id, lock=True)
+            if passwords.use_code(row, officer.totp_secret, code):
+                return
         await _audit_failure(call, officer)
         raise Refused(Slug.WRONG_CODE)
     if not officer.totp_secret and not call.runtime.config.security.second_factor:
         return
+    await _forgive(call, attempt)
+    raise Refused(Slug.CODE_NEEDED if officer.totp_secret else Slug.SET_UP_NEEDED)
+
+
+async def _forgive(call: Call, attempt: int) -> None:
     async with call.store.write() as session:
         await passwords.forgive(session, attempt)
-    raise Refused(Slug.CODE_NEEDED if officer.totp_secret else Slug.SET_UP_NEEDED)
 
 
 async def _audit_failure(call: Call, officer: Officer | None) -> None:

@@ -1,15 +1,16 @@
 """Tickets: the list, one with all that was said, and everything an officer does to it."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
+from bot.actions import ledger
 from bot.actions import tickets as actions
-from bot.actions.audit import record
+from bot.actions.audit import record, viewed_lately
 from bot.api.call import LARGEST_ID, Call
 from bot.api.guard import invalid
 from bot.api.problems import FieldError
@@ -27,6 +28,7 @@ from bot.api.shapes import (
 )
 from bot.api.texts import NO_SUCH_OFFICER
 from bot.message import MessageKind, Reply
+from bot.reach import When
 from bot.store import listings
 from bot.store.access import NotFound, access_officer, access_ticket
 from bot.store.models import (
@@ -41,12 +43,7 @@ from bot.store.models import (
     Ticket,
     TicketState,
 )
-from bot.store.queries import TicketPage, ticket_page, was_recorded
-
-REPLY_CHARACTERS = 600  # what every platform takes in one message
-NOTE_CHARACTERS = 2000
-_VIEWED_AGAIN_AFTER = timedelta(hours=1)  # one line in the audit log for each officer and ticket, as in the console
-
+from bot.store.queries import TicketPage, ticket_page
 
 # --- what comes in --------------------------------------------------------------------------------------------------
 
@@ -61,11 +58,11 @@ class AskedTicket(Request):
 
 
 class Said(Request):
-    text: Text = Field(min_length=1, max_length=REPLY_CHARACTERS)
+    text: Text = Field(min_length=1, max_length=actions.REPLY_CHARACTERS)
 
 
 class Noted(Request):
-    text: Text = Field(min_length=1, max_length=NOTE_CHARACTERS)
+    text: Text = Field(min_length=1, max_length=actions.NOTE_CHARACTERS)
 
 
 class HandedOver(Request):
@@ -75,7 +72,7 @@ class HandedOver(Request):
 class Closed(Request):
     outcome: Outcome
     money_saved_yuan: int | None = Field(None, ge=0, le=1_000_000_000)
-    farewell: Text = Field("", max_length=REPLY_CHARACTERS, description="给居民的结束语")
+    farewell: Text = Field("", max_length=actions.REPLY_CHARACTERS, description="给居民的结束语")
 
 
 # --- what goes out --------------------------------------------------------------------------------------------------
@@ -96,6 +93,7 @@ class TicketAnswer(Answer):
     opened_at: datetime
     assigned_at: datetime | None
     answered_at: datetime | None
+    calling_since: datetime | None = Field(description="居民在接手后又发来紧急消息，还没有人回应")
     closed_at: datetime | None
 
 
@@ -116,6 +114,15 @@ class DeliveryAnswer(Answer):
 
     state: DeliveryState
     reason: str | None
+    waits: bool = Field(description="等居民下次来消息时送达")
+    unknown: bool = Field(description="平台没有确认，不知是否送达；重发前请先向居民核实")
+
+
+class ReachAnswer(Answer):
+    """When a reply written now reaches the resident."""
+
+    when: When
+    why: str
 
 
 class MessageAnswer(Answer):
@@ -147,6 +154,7 @@ class WholeTicket(Answer):
     ticket: TicketAnswer
     resident: MaskedContact
     channel: str
+    reach: ReachAnswer = Field(description="现在写的回复何时能送达")
     older: bool = Field(description="还有更早的消息，用 before 读取")
     messages: tuple[MessageAnswer, ...]
     notes: tuple[NoteAnswer, ...]
@@ -180,6 +188,7 @@ def _ticket(row: Ticket) -> TicketAnswer:
         opened_at=row.opened_at,
         assigned_at=row.assigned_at,
         answered_at=row.answered_at,
+        calling_since=row.calling_since,
         closed_at=row.closed_at,
     )
 
@@ -210,6 +219,7 @@ async def show(call: Call, asked: AskedTicket) -> WholeTicket:
         ticket=_ticket(ticket),
         resident=MaskedContact.of(ticket.resident),
         channel=ticket.conversation.channel,
+        reach=_reach(call, ticket),
         older=page.older,
         messages=tuple(_message(row, page) for row in page.messages),
         notes=tuple(_note(row, page) for row in page.notes),
@@ -223,12 +233,18 @@ async def show(call: Call, asked: AskedTicket) -> WholeTicket:
 
 
 async def _audit_view(call: Call, ticket: Ticket) -> None:
-    subject, since = f"ticket:{ticket.id}", clock.now() - _VIEWED_AGAIN_AFTER
+    subject = f"ticket:{ticket.id}"
     async with call.store.read() as session:
-        viewed = await was_recorded(session, call.station_id, call.officer.id, "ticket.viewed", subject, since=since)
+        viewed = await viewed_lately(session, call.actor, "ticket.viewed", subject)
     if not viewed:
         async with call.store.write() as session:
             await record(session, call.actor, "ticket.viewed", subject)
+
+
+def _reach(call: Call, ticket: Ticket) -> ReachAnswer:
+    address = ticket.conversation.address
+    found = ledger.reach_at(address, call.rules.get(address.channel), clock.now())
+    return ReachAnswer(when=found.when, why=found.why)
 
 
 def _person(page: TicketPage, officer_id: int | None) -> Person | None:
@@ -243,7 +259,7 @@ def _message(row: StoredMessage, page: TicketPage) -> MessageAnswer:
         author=row.author,
         officer=_person(page, row.officer_id),
         kind=row.kind,
-        text=row.body,
+        text="" if row.recalled else row.body,
         forgotten=row.forgotten,
         understood=_understood(row),
         delivery=_delivery(page.deliveries.get(row.id)),
@@ -258,7 +274,9 @@ def _understood(row: StoredMessage) -> Understood | None:
 
 
 def _delivery(row: Delivery | None) -> DeliveryAnswer | None:
-    return None if row is None else DeliveryAnswer(state=row.state, reason=row.reason)
+    if row is None:
+        return None
+    return DeliveryAnswer(state=row.state, reason=row.reason, waits=row.waits, unknown=row.unknown)
 
 
 def _note(row: Note, page: TicketPage) -> NoteAnswer:

@@ -1,14 +1,15 @@
 """What every channel to residents can do, and how sending fails."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from aiohttp import web
 
-from bot.message import Message, Reply
+from bot.message import Happening, Message, Reply
+from bot.reach import Rules
 
 
 class Failure(StrEnum):
@@ -21,15 +22,41 @@ class Failure(StrEnum):
     CHANNEL_DOWN = "channel_down"  # credentials or permission: the whole channel stops until somebody mends it
 
 
-class SendError(Exception):
-    """A channel could not send. `code` is the platform's, `reason` one Chinese sentence for the officer."""
+class Recipient(StrEnum):
+    """What a refusal says of the recipient himself."""
 
-    def __init__(self, failure: Failure, code: str, reason: str, *, after: timedelta | None = None) -> None:
+    LEFT = "left"  # he no longer follows the account
+    REFUSED = "refused"  # blacklist, messages turned off, no openid of this account
+    LIMITED = "limited"  # his own account is frozen: asked again after some days
+    WINDOW_OVER = "window_over"  # the time in which we may write is over
+    WINDOW_USED = "window_used"  # … or the number of messages in it
+    NO_CONSENT = "no_consent"  # he has not accepted this kind of notice
+
+
+class SendError(Exception):
+    """A channel could not send. `code` is the platform's, `reason` one Chinese sentence for the officer.
+
+    `after`: a RETRY that the platform put off, for this and everything else on the channel. `about`: it is no fault of
+    this message, the platform gives nothing to this recipient. `alarm`: the station must be told.
+    """
+
+    def __init__(
+        self,
+        failure: Failure,
+        code: str,
+        reason: str,
+        *,
+        after: timedelta | None = None,
+        about: "Recipient | None" = None,
+        alarm: bool = False,
+    ) -> None:
         super().__init__(f"{failure} ({code})")
         self.failure = failure
         self.code = code
         self.reason = reason
         self.after = after
+        self.about = about
+        self.alarm = alarm
 
     @property
     def retryable(self) -> bool:
@@ -41,6 +68,38 @@ class Sent:
     """The platform took it; `platform_id` is its own number for the message where it gives one."""
 
     platform_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a notice may say of a message that waits."""
+
+    station: str
+    officer: str
+    at: datetime
+
+
+@runtime_checkable
+class NoticeSender(Protocol):
+    """A channel with `rules.notice`: it can tell a resident that a message waits."""
+
+    template_id: str  # of the notice in the settings
+
+    async def send_notice(self, address: str, waiting: Waiting, *, client_id: str) -> Sent:
+        """Raises SendError. The platform gives the same `client_id` once only where it can."""
+        ...
+
+
+@runtime_checkable
+class MassSender(Protocol):
+    """A channel with `rules.mass`: one call reaches thousands."""
+
+    async def send_mass(self, addresses: Sequence[str], reply: Reply, *, client_id: str) -> Sent:
+        """Give one reply to 2 to 10,000 addresses; `Sent.platform_id` is the job's. Raises SendError.
+
+        May be repeated with the same `client_id` (at most 32 bytes) within 24 hours: the platform sends it once.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +131,55 @@ class Feed(Protocol):
     async def __call__(self, message: Message, *, wait_seconds: float) -> Answer | None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A stored message that waits for its answer; `served`: somebody in the platform's own client spoke last."""
+
+    stored_id: int
+    message: Message
+    served: bool
+
+
+class NowOrNever(Answer, Protocol):
+    """An answer for one moment, such as a welcome."""
+
+    @property
+    def delivery_id(self) -> int: ...
+
+    def decline(self, reason: str) -> None:
+        """It did not go out and never shall; without this it goes out later by the outbox."""
+        ...
+
+
+class Stream(Protocol):
+    """The messages of an account that are fetched and not pushed; one reader at a time among all processes."""
+
+    async def series(self) -> str:
+        """Up to 8 letters and digits that begin our numbers of messages, so that no two databases use the same."""
+        ...
+
+    async def claim(self) -> str | None:
+        """The cursor to read from ("" at the beginning); None while another process reads, who then looks again."""
+        ...
+
+    async def keep(self, happened: Sequence[Happening], *, cursor: str) -> Sequence[Unanswered] | None:
+        """Store a page and the cursor behind it together; what is to be answered, in its order. None: not stored,
+        another process has taken over."""
+        ...
+
+    async def release(self) -> bool:
+        """The end is reached. True: somebody was woken meanwhile, read on."""
+        ...
+
+    async def moved(self, sender: str, servicer: str | None) -> None:
+        """Who serves a resident in the platform's own client, see SessionMoved."""
+        ...
+
+    async def handle(self, waiting: Unanswered, *, wait_seconds: float) -> NowOrNever | None:
+        """Answer a stored message; what is ready within `wait_seconds` comes back, the rest goes by the outbox."""
+        ...
+
+
 class TokenStore(Protocol):
     """The access token shared by all processes."""
 
@@ -97,6 +205,7 @@ class Channel(Protocol):
 
     name: str  # as in config.yaml, e.g. "fenglin"
     kind: str  # "webchat", "official_account", …
+    rules: Rules  # what the platform allows
 
     def routes(self) -> list[web.RouteDef]:
         """The HTTP routes this channel answers on."""
@@ -114,3 +223,22 @@ class Channel(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Pulled(Protocol):
+    """A channel that also fetches: its platform does not promise to call."""
+
+    async def pull(self) -> None:
+        """Fetch what is new; returns when it is stored or could not be fetched now."""
+        ...
+
+
+def notice_sender(channel: object) -> NoticeSender | None:
+    """The channel, if it can tell residents that a message waits."""
+    return channel if isinstance(channel, NoticeSender) else None
+
+
+def mass_sender(channel: object) -> MassSender | None:
+    """The channel, if one call of it reaches thousands."""
+    return channel if isinstance(channel, MassSender) else None

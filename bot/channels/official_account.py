@@ -2,37 +2,36 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
 import structlog
 from aiohttp import web
 
-from bot import clock
-from bot.channels.base import Answer, Failure, Feed, Picture, PictureStore, SendError, Sent, TokenStore
-from bot.channels.metrics import REFUSED_CALLBACKS, UNKNOWN_MESSAGES, UNSTORED_MESSAGES
-from bot.channels.wechat_api import TOTAL_SECONDS, WeChatApi
-from bot.channels.wechat_envelope import BODY_LIMIT_BYTES, Envelope, Opened, Reason, RefusedError, words_for_xml
+from bot.channels.base import Answer, Failure, Feed, Picture, PictureStore, SendError, Sent, TokenStore, Waiting
+from bot.channels.callback import BODY_SECONDS, NO_STORE, echoed, read_body, refused, taken
+from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
+from bot.channels.platform_api import LOST, TOTAL_SECONDS
+from bot.channels.uploads import Uploads
+from bot.channels.wechat_api import WeChatApi
+from bot.channels.wechat_envelope import Envelope, Opened, RefusedError, words_for_xml
 from bot.channels.wechat_errors import MEDIA_CODES, TOO_LONG
 from bot.channels.wechat_messages import (
     PART_LIMIT_BYTES,
     cut_for_passive,
     fits_passive,
     message_of,
-    parts_of,
+    notice_fields,
     with_choices,
 )
 from bot.config import OfficialAccountSettings
 from bot.message import EventKind, Message, MessageKind, Reply
+from bot.parts import parts_of
+from bot.reach import Rules
 
 # The platform hangs up after 5 seconds and delivers again.
 ANSWER_SECONDS = 4.0  # what we wait for an answer to be ready
 _WHOLE_SECONDS = 4.5  # from the first byte to our last
-_BODY_SECONDS = 3.0  # to read a body of at most 64 KiB
-
-_MEDIA_KEPT = timedelta(days=2)  # the platform keeps an upload for three
-_MEDIA_MOST = 200
-_NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 _log = structlog.get_logger(__name__)
 
@@ -58,18 +57,26 @@ class OfficialAccount:
         feed: Feed,
         tokens: TokenStore,
         pictures: PictureStore,
-        body_seconds: float = _BODY_SECONDS,
+        body_seconds: float = BODY_SECONDS,
         call_seconds: float = TOTAL_SECONDS,
     ) -> None:
         self.name = settings.name
         self._feed = feed
-        self._pictures = pictures
-        self._can_write_later = settings.account_type == "service"  # a subscription account has it only when verified
+        notice = settings.notice
+        self.template_id = notice.template_id if notice is not None else ""
+        self._notice = notice
+        self.rules = Rules(
+            windowed=True,
+            writes_later=settings.is_verified,
+            mass=settings.is_verified and settings.account_type == "service",  # the others cannot send to a list
+            notice=settings.is_verified and notice is not None,
+            consent_template=self.template_id if notice is not None and notice.kind == "subscription" else "",
+            part_bytes=PART_LIMIT_BYTES,
+        )
         self._body_seconds = body_seconds
-        keys = [settings.encoding_aes_key, settings.previous_aes_key]
         self._envelope = Envelope(
             token=settings.token.get_secret_value(),
-            aes_keys=[key.get_secret_value() for key in keys if key is not None],
+            aes_keys=settings.aes_keys,
             receive_id=settings.app_id,
             skew_seconds=settings.clock_skew_seconds,
             allow_plaintext=settings.allow_plaintext,
@@ -82,8 +89,7 @@ class OfficialAccount:
             tokens=tokens,
             total_seconds=call_seconds,
         )
-        self._uploads: dict[int, tuple[str, datetime]] = {}  # our picture -> media id and until when
-        self._uploading = asyncio.Lock()
+        self._uploads = Uploads(pictures, self._api.upload_picture)
 
     def routes(self) -> list[web.RouteDef]:
         path = f"/callback/{self.name}"
@@ -99,18 +105,18 @@ class OfficialAccount:
         try:
             echo = self._envelope.check_echo(request.query)
         except RefusedError as refusal:
-            return self._refuse(refusal.reason)
-        return web.Response(body=echo.encode(), content_type="text/plain", headers=_NO_STORE)
+            return refused(self.name, refusal.reason)
+        return echoed(echo)
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         monotonic = asyncio.get_running_loop().time
         arrived_at = monotonic()
         try:
             stamp = self._envelope.check_stamp(request.query)
-            opened = self._envelope.open(stamp, await self._read_body(request))
+            opened = self._envelope.open(stamp, await read_body(request, seconds=self._body_seconds))
             message = message_of(self.name, opened)
         except RefusedError as refusal:
-            return self._refuse(refusal.reason)
+            return refused(self.name, refusal.reason)
         self._count_unknown(message)
         # A slow body has eaten of the platform's five seconds.
         wait_seconds = max(0.0, min(ANSWER_SECONDS, _WHOLE_SECONDS - (monotonic() - arrived_at)))
@@ -123,32 +129,8 @@ class OfficialAccount:
             _log.error("message not stored", channel=self.name, error=type(error).__name__)
             return web.Response(status=500)
         if answer is None or not self._fits_in_response(answer.reply):
-            return _success()
+            return taken()
         return await self._answer(request, opened, answer)
-
-    async def _read_body(self, request: web.Request) -> bytes:
-        """The body, with a limit of its own: the application's is made for officers' uploads, and aiohttp has no
-        time limit for a body at all."""
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._body_seconds):
-                async for chunk in request.content.iter_any():
-                    body += chunk
-                    if len(body) > BODY_LIMIT_BYTES:
-                        raise RefusedError(Reason.TOO_LARGE)
-        except TimeoutError:
-            raise RefusedError(Reason.TOO_SLOW) from None
-        except (web.RequestPayloadError, OSError):  # a broken encoding, or the sender went away
-            raise RefusedError(Reason.BAD_BODY) from None
-        return bytes(body)
-
-    def _refuse(self, reason: Reason) -> web.Response:
-        """The same empty answer whatever was wrong; only a body we did not read to its end is told apart."""
-        REFUSED_CALLBACKS.labels(self.name, reason.value).inc()
-        _log.warning("callback refused", channel=self.name, reason=reason.value)
-        response = web.Response(status={Reason.TOO_LARGE: 413, Reason.TOO_SLOW: 408}.get(reason, 403))
-        response.force_close()  # the rest of the body may still be on its way
-        return response
 
     def _count_unknown(self, message: Message) -> None:
         if message.kind is MessageKind.UNKNOWN:
@@ -160,12 +142,12 @@ class OfficialAccount:
         """Whether the response can carry the whole reply. What cannot is not confirmed, so the outbox sends it all."""
         if reply.picture is not None or not (reply.text or reply.choices):
             return False
-        return fits_passive(words_for_xml(with_choices(reply))) or not self._can_write_later
+        return fits_passive(words_for_xml(with_choices(reply))) or not self.rules.writes_later
 
     async def _answer(self, request: web.Request, opened: Opened, answer: Answer) -> web.StreamResponse:
         # Cut only where nothing can follow: an account that cannot write later.
         xml = self._envelope.answer_text(opened, cut_for_passive(words_for_xml(with_choices(answer.reply))))
-        response = web.Response(body=xml.encode(), content_type="application/xml", charset="utf-8", headers=_NO_STORE)
+        response = web.Response(body=xml.encode(), content_type="application/xml", charset="utf-8", headers=NO_STORE)
         try:
             await response.prepare(request)
             await response.write_eof()
@@ -184,7 +166,7 @@ class OfficialAccount:
             raise SendError(Failure.REFUSED, "empty", "消息没有内容，请写好后再发。")
         accepted = 0
         if reply.picture is not None:
-            await self._media_id(reply.picture)  # first, so that an upload that fails leaves nothing half said
+            await self._uploads.media_id(reply.picture)  # first, so that an upload that fails leaves nothing half said
         while waiting:
             try:
                 instead = await self._send_part(address, waiting[0])
@@ -200,6 +182,42 @@ class OfficialAccount:
             accepted += not instead
         return Sent()
 
+    async def send_mass(self, addresses: Sequence[str], reply: Reply, *, client_id: str) -> Sent:
+        """See bot.channels.base.MassSender. The same `client_id` again gives the first call's number (45065)."""
+        body = {
+            "touser": list(addresses),
+            "msgtype": "text",
+            "text": {"content": words_for_xml(reply.text)},
+            "clientmsgid": client_id,
+        }
+        answer = await self._api.post("/cgi-bin/message/mass/send", body)
+        number = answer.get("msg_id")
+        if isinstance(number, bool) or not isinstance(number, int | str) or not number:
+            raise SendError(Failure.UNKNOWN, "bad_answer", LOST.reason)
+        _log.info("mass job submitted", channel=self.name, size=len(addresses))
+        return Sent(str(number))
+
+    async def send_notice(self, address: str, waiting: Waiting, *, client_id: str) -> Sent:
+        """See bot.channels.base.NoticeSender."""
+        if self._notice is None:
+            raise SendError(Failure.REFUSED, "no_notice", "公众号没有设置通知模板，没有通知居民。")
+        body: dict[str, object] = {
+            "touser": address,
+            "template_id": self._notice.template_id,
+            "data": notice_fields(self._notice.fields, waiting),
+        }
+        if self._notice.kind == "subscription":
+            answer = await self._api.post("/cgi-bin/message/subscribe/bizsend", body)
+        else:
+            try:
+                answer = await self._api.post("/cgi-bin/message/template/send", {**body, "client_msg_id": client_id})
+            except SendError as error:
+                if error.failure is not Failure.UNKNOWN:
+                    raise
+                # The platform knows the call by its client_msg_id, so that a second one is harmless.
+                raise SendError(Failure.RETRY, error.code, error.reason) from None
+        return Sent(str(answer.get("msgid") or ""))
+
     async def fetch_picture(self, media: str) -> Picture:
         """A picture a resident sent, while the platform keeps it; raises SendError."""
         return await self._api.download_picture(media)
@@ -208,7 +226,7 @@ class OfficialAccount:
         """Give one part to the platform. What comes back is to be sent in its place; nothing when it was accepted."""
         content: dict[str, object]
         if part.picture is not None:
-            kind, content = "image", {"media_id": await self._media_id(part.picture)}
+            kind, content = "image", {"media_id": await self._uploads.media_id(part.picture)}
         else:
             kind, content = "text", {"content": part.text}
         body = {"touser": address, "msgtype": kind, kind: content}
@@ -226,38 +244,17 @@ class OfficialAccount:
         if part.tried_again:
             return ()
         if part.picture is not None and code in {str(known) for known in MEDIA_CODES}:
-            self._uploads.pop(part.picture, None)
+            self._uploads.forget(part.picture)
             return (replace(part, tried_again=True),)
         if part.picture is None and code == str(TOO_LONG):
             halves = parts_of(part.text, PART_LIMIT_BYTES // 2)  # nobody wrote the limit down: once with half of it
             return tuple(replace(part, text=half, tried_again=True) for half in halves)
         return ()
 
-    async def _media_id(self, picture: int) -> str:
-        """The platform's id of one of our pictures; a warning with a picture to thousands uploads it once."""
-        async with self._uploading:
-            held = self._uploads.get(picture)
-            if held is not None and held[1] > clock.now():
-                return held[0]
-            try:
-                kept = await self._pictures.load(picture)
-            except LookupError:
-                raise SendError(Failure.REFUSED, "no_picture", "图片已被删除，请重新选择图片后再发。") from None
-            media_id = await self._api.upload_picture(kept)
-            if len(self._uploads) >= _MEDIA_MOST:
-                self._uploads.clear()
-            self._uploads[picture] = (media_id, clock.now() + _MEDIA_KEPT)
-            return media_id
-
-
-def _success() -> web.Response:
-    """Taken, and nothing to say now: the platform shows nothing and does not deliver again."""
-    return web.Response(body=b"success", content_type="text/plain", headers=_NO_STORE)
-
 
 def _parts(reply: Reply) -> list[_Part]:
     """The messages one reply makes, in the order the resident shall read them."""
-    parts = [_Part(part) for part in parts_of(words_for_xml(with_choices(reply)))]
+    parts = [_Part(part) for part in parts_of(words_for_xml(with_choices(reply)), PART_LIMIT_BYTES)]
     if reply.picture is not None:
         parts.append(_Part(picture=reply.picture))
     return parts

@@ -1,81 +1,16 @@
-"""Calls to WeChat's API: one token for all, errors read even in a 200, nothing sent twice by us."""
+"""The API of an official account: tokens by stable_token, which gives several processes the same one."""
 
 import json
-import random
-import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
 
-import structlog
-from aiohttp import (
-    ClientConnectorError,
-    ClientError,
-    ClientHttpProxyError,
-    ClientSession,
-    ClientTimeout,
-    ConnectionTimeoutError,
-    DummyCookieJar,
-    FormData,
-    InvalidURL,
-)
 from pydantic import SecretStr
 
-from bot import clock
-from bot.channels.base import Failure, Picture, SendError, TokenStore
-from bot.channels.metrics import PLATFORM_ERRORS, TOKEN_FETCHES
-from bot.channels.wechat_errors import (
-    ACCEPTED_CODES,
-    TABLE,
-    TOKEN_CODES,
-    ErrorRow,
-    error_of,
-    request_id_in,
-    row_for,
-    token_row_for,
-)
-from bot.message import PICTURE_LIMIT_BYTES
-
-CONNECT_SECONDS = 3.0
-TOTAL_SECONDS = 8.0
-
-_ANSWER_LIMIT_BYTES = 1024 * 1024  # the longest answer, a page of 10,000 openids, is about 320 kB
-_REFRESH_EARLY = timedelta(minutes=5)  # from then on the platform gives a new token and still takes the old one
-_PAUSE_DOWN = timedelta(seconds=60)  # after a fault that only a person can mend
-_PAUSE_BUSY = timedelta(seconds=10)  # after a token call that got no answer
-_PICTURE_TYPES = {
-    b"\xff\xd8\xff": ("image/jpeg", "jpg"),
-    b"\x89PNG\r\n": ("image/png", "png"),
-    b"GIF8": ("image/gif", "gif"),
-}
-
-_UNREACHED = ErrorRow(Failure.RETRY, "连接不上微信平台，稍后自动重发。")
-_NOT_TAKEN = ErrorRow(Failure.RETRY, "微信平台没有接受请求，稍后自动重发。")
-_LOST = ErrorRow(Failure.UNKNOWN, "已经发出，但没有收到微信的回执，不知是否送达。请先向居民核实，再决定是否重发。")
-_NO_PICTURE = ErrorRow(Failure.REFUSED, "居民发来的图片已过期或无法读取，请居民重新发送。")
-_LARGE_FROM_RESIDENT = ErrorRow(Failure.REFUSED, "居民发来的图片超过 2 MB，无法保存，请居民缩小后再发。")
-_LARGE_PICTURE = ErrorRow(Failure.REFUSED, "图片超过 2 MB，请缩小后再发。")
-
-_log = structlog.get_logger(__name__)
+from bot.channels.base import TokenStore
+from bot.channels.platform_api import TOTAL_SECONDS, UNREACHED, Answer, PlatformApi
+from bot.channels.wechat_errors import OFFICIAL_ACCOUNT
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    content_type: str
-    data: bytes
-
-    def as_object(self) -> Mapping[str, Any] | None:
-        """The JSON object in the answer, whatever its Content-Type says; None if there is none."""
-        try:
-            value = json.loads(self.data)
-        except (ValueError, RecursionError):
-            return None
-        return value if isinstance(value, dict) else None
-
-
-class WeChatApi:
-    """WeChat's API for one account. Every method raises SendError only, whose text holds no token, secret or openid."""
+class WeChatApi(PlatformApi):
+    """WeChat's API for one official account."""
 
     def __init__(
         self,
@@ -87,134 +22,12 @@ class WeChatApi:
         tokens: TokenStore,
         total_seconds: float = TOTAL_SECONDS,
     ) -> None:
-        self._channel = channel
-        self._app_id = app_id
-        self._secret = secret
-        self._base = api_base.rstrip("/")
-        self._tokens = tokens
-        self._timeout = ClientTimeout(total=total_seconds, connect=min(CONNECT_SECONDS, total_seconds))
-        self._http: ClientSession | None = None
-        # Processes do not all ask in the same second.
-        self._refresh_early = _REFRESH_EARLY - timedelta(seconds=random.uniform(0, 30))
-        self._no_refresh_before: datetime | None = None
-        self._paused: tuple[datetime, SendError] | None = None
+        super().__init__(
+            channel=channel, api_base=api_base, tokens=tokens, errors=OFFICIAL_ACCOUNT, total_seconds=total_seconds
+        )
+        self._app_id, self._secret = app_id, secret
 
-    async def post(self, path: str, body: Mapping[str, object]) -> Mapping[str, Any]:
-        """POST a JSON body; the answer's object when the platform accepted it. For calls with an effect."""
-        # Raw UTF-8: the platform takes \\uXXXX for the letters themselves in some places (menu names: 40033).
-        data = json.dumps(body, ensure_ascii=False).encode()
-
-        async def attempt(token: str) -> _Answer:
-            return await self._request(
-                "POST", path, {"access_token": token}, lost=_LOST, data=data, content_type="application/json"
-            )
-
-        answer = await self._with_token(attempt, lost=_LOST)
-        if "errcode" not in answer:  # calls with an effect always answer with one
-            raise self._failed(_LOST, "bad_answer")
-        return answer
-
-    async def upload_picture(self, picture: Picture) -> str:
-        """Give a picture to the platform for three days; its media id."""
-        if len(picture.data) > PICTURE_LIMIT_BYTES:
-            raise self._failed(_LARGE_PICTURE, "picture_size")
-        kind = _picture_type(picture.data)
-        if kind is None:
-            raise self._failed(TABLE[40008], "picture_type")
-
-        async def attempt(token: str) -> _Answer:
-            form = FormData()  # built anew each time: a repeated upload must not send a body already read
-            form.add_field("media", picture.data, filename=f"picture.{kind[1]}", content_type=kind[0])
-            parameters = {"access_token": token, "type": "image"}
-            return await self._request("POST", "/cgi-bin/media/upload", parameters, lost=_NOT_TAKEN, data=form)
-
-        media_id = (await self._with_token(attempt, lost=_NOT_TAKEN)).get("media_id")
-        if not isinstance(media_id, str) or not media_id:
-            raise self._failed(_NOT_TAKEN, "bad_answer")
-        return media_id
-
-    async def download_picture(self, media_id: str) -> Picture:
-        """A picture a resident sent, while the platform keeps it (three days)."""
-        pictures: list[Picture] = []
-
-        async def attempt(token: str) -> _Answer:
-            parameters = {"access_token": token, "media_id": media_id}
-            answer = await self._request(
-                "GET",
-                "/cgi-bin/media/get",
-                parameters,
-                lost=_NOT_TAKEN,
-                limit=PICTURE_LIMIT_BYTES,
-                oversize=_LARGE_FROM_RESIDENT,
-            )
-            # Bytes when it worked and JSON when it did not; the header alone is sometimes wrong.
-            kind = _picture_type(answer.data)
-            if kind is not None:
-                pictures.append(Picture(kind[0], answer.data))
-                return _Answer("application/json", b'{"errcode": 0}')
-            return answer
-
-        await self._with_token(attempt, lost=_NO_PICTURE)
-        if not pictures:
-            raise self._failed(_NO_PICTURE, "no_picture")
-        return pictures[0]
-
-    async def close(self) -> None:
-        if self._http is not None:
-            await self._http.close()
-
-    # -- token -----------------------------------------------------------------------------------------------------
-
-    async def _with_token(self, attempt: Callable[[str], Awaitable[_Answer]], *, lost: ErrorRow) -> Mapping[str, Any]:
-        """The answer of a call; once more with another token if the platform did not like the first."""
-        token = await self._token()
-        answer, code = self._read(await attempt(token), lost)
-        if code in TOKEN_CODES:
-            token = await self._token(refused=token)
-            answer, code = self._read(await attempt(token), lost)
-            if code in TOKEN_CODES:
-                # Never a third time: asking on and on would use up the account's tokens and mend nothing.
-                error = self._failed(row_for(code), code, answer)
-                self._pause(error)
-                raise error
-        if code not in ACCEPTED_CODES:
-            raise self._failed(row_for(code), code, answer)
-        return answer
-
-    async def _token(self, *, refused: str | None = None) -> str:
-        self._check_pause()
-        held = await self._tokens.get(self._channel)
-        if held is None:
-            return await self._new_token(None)
-        token, expires_at = held
-        if token == refused or expires_at <= clock.now():
-            return await self._new_token(token)
-        if expires_at - self._refresh_early <= clock.now() and not self._refresh_is_too_soon():
-            try:
-                return await self._new_token(token, pausing=False)
-            except SendError:
-                self._no_refresh_before = clock.now() + _PAUSE_DOWN  # the present token is still good for some minutes
-        return token
-
-    async def _new_token(self, stale: str | None, *, pausing: bool = True) -> str:
-        """Ask for a token, unless another process has; who comes while one asks waits for it and asks no more."""
-
-        async def fetch() -> tuple[str, datetime]:
-            self._check_pause()  # who waited for a fetch that failed does not ask again at once
-            try:
-                token, expires_at = await self._fetch_token(force=False)
-                if token == stale and expires_at - clock.now() > _REFRESH_EARLY:
-                    # The platform would go on giving the token it has just refused.
-                    token, expires_at = await self._fetch_token(force=True)
-            except SendError as error:
-                if pausing:
-                    self._pause(error)
-                raise
-            return token, expires_at
-
-        return (await self._tokens.replace(self._channel, stale, fetch))[0]
-
-    async def _fetch_token(self, *, force: bool) -> tuple[str, datetime]:
+    async def _ask_for_token(self, *, force: bool) -> Answer:
         body = {
             "grant_type": "client_credential",
             "appid": self._app_id,
@@ -222,121 +35,6 @@ class WeChatApi:
             "force_refresh": force,
         }
         data = json.dumps(body).encode()
-        try:
-            answer, code = self._read(
-                await self._request(
-                    "POST", "/cgi-bin/stable_token", {}, lost=_UNREACHED, data=data, content_type="application/json"
-                ),
-                _UNREACHED,
-            )
-            if code != 0:
-                raise self._failed(token_row_for(code), code, answer)
-            token, seconds = answer.get("access_token"), answer.get("expires_in")
-            if not isinstance(token, str) or not token or not isinstance(seconds, int) or seconds <= 0:
-                raise self._failed(_UNREACHED, "bad_answer")
-        except SendError:
-            TOKEN_FETCHES.labels(self._channel, "failed").inc()
-            raise
-        TOKEN_FETCHES.labels(self._channel, "fetched").inc()
-        _log.info("access token fetched", channel=self._channel, forced=force, seconds=seconds)
-        return token, clock.now() + timedelta(seconds=seconds)
-
-    def _refresh_is_too_soon(self) -> bool:
-        return self._no_refresh_before is not None and clock.now() < self._no_refresh_before
-
-    def _pause(self, error: SendError) -> None:
-        """Let calls fail at once for a while, so that a queue of deliveries does not beat on a locked door."""
-        length = _PAUSE_DOWN if error.failure is Failure.CHANNEL_DOWN else _PAUSE_BUSY
-        self._paused = (clock.now() + length, error)
-
-    def _check_pause(self) -> None:
-        if self._paused is None:
-            return
-        until, error = self._paused
-        if clock.now() < until:
-            raise SendError(error.failure, error.code, error.reason, after=error.after or until - clock.now())
-        self._paused = None
-
-    # -- HTTP ------------------------------------------------------------------------------------------------------
-
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        parameters: Mapping[str, str],
-        *,
-        lost: ErrorRow,
-        data: bytes | FormData | None = None,
-        content_type: str | None = None,
-        limit: int = _ANSWER_LIMIT_BYTES,
-        oversize: ErrorRow | None = None,
-    ) -> _Answer:
-        """One request. `lost` says what it means if the request went out and no proper answer came back.
-
-        aiohttp's errors hold the address with its token, so they end here (`from None`).
-        """
-        headers = {"Content-Type": content_type} if content_type else {}
-        try:
-            async with self._session().request(
-                method, self._base + path, params=parameters, data=data, headers=headers, allow_redirects=False
-            ) as response:
-                if response.status >= 500:
-                    raise self._failed(lost, f"http_{response.status}")
-                if response.status != 200:
-                    raise self._failed(_NOT_TAKEN, f"http_{response.status}")
-                content = await _read_limited(response.content.iter_chunked(65536), limit)
-                if content is None:
-                    raise self._failed(oversize or lost, "answer_size")
-                return _Answer(response.content_type, content)
-        except (ClientConnectorError, ConnectionTimeoutError, ClientHttpProxyError, InvalidURL) as error:
-            raise self._failed(_UNREACHED, _name(error)) from None  # nothing has left this machine
-        except (TimeoutError, ClientError, OSError) as error:
-            raise self._failed(lost, _name(error)) from None
-
-    def _read(self, answer: _Answer, lost: ErrorRow) -> tuple[Mapping[str, Any], int]:
-        """The object in an answer and its errcode; success of some calls has none."""
-        found = answer.as_object()
-        if found is None:
-            raise self._failed(lost, "bad_answer")
-        code = found.get("errcode", 0)
-        if isinstance(code, bool) or not isinstance(code, int):
-            raise self._failed(lost, "bad_answer")
-        return found, code
-
-    def _failed(self, row: ErrorRow, code: int | str, answer: Mapping[str, Any] | None = None) -> SendError:
-        errmsg = str((answer or {}).get("errmsg", ""))
-        PLATFORM_ERRORS.labels(self._channel, str(code) if isinstance(code, str) or code in TABLE else "other").inc()
-        log = _log.error if row.alarm else _log.warning
-        log(
-            "platform call failed",
-            channel=self._channel,
-            code=code,
-            failure=row.failure.value,
-            rid=request_id_in(errmsg),
+        return await self._request(
+            "POST", "/cgi-bin/stable_token", {}, lost=UNREACHED, data=data, content_type="application/json"
         )
-        return error_of(row, code, errmsg)
-
-    def _session(self) -> ClientSession:
-        if self._http is None:
-            self._http = ClientSession(timeout=self._timeout, cookie_jar=DummyCookieJar())
-        return self._http
-
-
-async def _read_limited(chunks: Any, limit: int) -> bytes | None:
-    content = bytearray()
-    async for chunk in chunks:
-        content += chunk
-        if len(content) > limit:
-            return None
-    return bytes(content)
-
-
-def _picture_type(data: bytes) -> tuple[str, str] | None:
-    return next((kind for start, kind in _PICTURE_TYPES.items() if data.startswith(start)), None)
-
-
-def _name(error: BaseException) -> str:
-    """A short code from the kind of an error: server_disconnected."""
-    if isinstance(error, TimeoutError):
-        return "timeout"
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()[:20]

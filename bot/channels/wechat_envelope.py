@@ -36,7 +36,11 @@ _ELEMENT_LIMIT = 1000  # a notice about a mass send lists at most 8 articles; th
 _PARAMETER_LIMIT = 512
 
 # One of these twice would let two readers see two different messages.
-_IDENTITY = frozenset({"ToUserName", "FromUserName", "CreateTime", "MsgType", "MsgId", "MsgID", "Event", "EventKey"})
+_IDENTITY = frozenset(
+    {"ToUserName", "FromUserName", "CreateTime", "MsgType", "MsgId", "MsgID", "Event", "EventKey"}
+    # WeCom's
+    | {"AgentID", "ChangeType", "UserID", "ExternalUserID", "State", "WelcomeCode", "OpenKfId", "Token"}
+)
 _ONCE = ("timestamp", "nonce", "signature", "msg_signature", "encrypt_type", "echostr", "openid")
 # What XML 1.0 has no place for; expat refuses it on the way in, so we must not write it on the way out.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -223,6 +227,29 @@ class Envelope:
         nonce, timestamp = secrets.token_hex(8), str(int(clock.now().timestamp()))
         sealed: str = self._sealers[key_number].encrypt_message(xml, nonce, timestamp)
         return sealed
+
+
+class WeComEnvelope(Envelope):
+    """The envelope of a WeCom app: `receive_id` is the corpid, and all there is comes encrypted, the address check
+    too."""
+
+    def check_echo(self, query: MultiMapping[str]) -> str:
+        """The words inside the echostr of an address check, which are to be sent back bare."""
+        _check_once(query)
+        timestamp, nonce = self._check_time(query)
+        # The echostr is base64, which has no spaces: what was a raw + in the address has become one.
+        sealed = _required(query, "echostr").replace(" ", "+")
+        echo, _ = self.open_cipher(_required(query, "msg_signature"), timestamp, nonce, sealed)
+        try:
+            return echo.decode()
+        except UnicodeDecodeError:
+            raise RefusedError(Reason.PARAMETERS) from None
+
+    def check_stamp(self, query: MultiMapping[str]) -> Stamp:
+        """The parameters of a POST, before its body is read."""
+        _check_once(query)
+        timestamp, nonce = self._check_time(query)
+        return Stamp(timestamp, nonce, _required(query, "msg_signature"), encrypted=True)
 
 
 class _SecretRandom(PrpCrypto):  # type: ignore[misc]  # wechatpy has no types

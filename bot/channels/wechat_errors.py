@@ -1,51 +1,24 @@
-"""What WeChat's error codes mean for a delivery, and the sentence the officer reads."""
+"""What WeChat's error codes mean for an official account, and the sentences the officer reads."""
 
-import ipaddress
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
-from enum import StrEnum
 
-from bot import clock
-from bot.channels.base import Failure, SendError
+from bot.channels.base import Failure, Recipient
+from bot.channels.platform_errors import Again, ErrorRow, ErrorTable
 
-# The platform answers with one of these when the token is at fault: fetch a new one and try once more.
-TOKEN_CODES = frozenset({40001, 40014, 42001})
-# 45065: the same clientmsgid came within 24 hours; the platform has the message and sends it once.
-ACCEPTED_CODES = frozenset({0, 45065})
 # Media ids live three days.
 MEDIA_CODES = frozenset({40007, 40008})
 TOO_LONG = 45002
 NO_SUCH_TYPE = 48008
 
-_CHINA = timezone(timedelta(hours=8))  # daily quotas begin anew at midnight there, wherever this program runs
-
-
-class Again(StrEnum):
-    """When a RETRY is worth it."""
-
-    SOON = "soon"  # the outbox's own back-off
-    MINUTE = "minute"
-    HALF_HOUR = "half_hour"
-    TOMORROW = "tomorrow"
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorRow:
-    """One row: what it means for the delivery, the officer's sentence, whether the station must be told."""
-
-    failure: Failure
-    reason: str
-    again: Again = Again.SOON
-    alarm: bool = False
-
-
 _BUSY = ErrorRow(Failure.RETRY, "微信平台繁忙，稍后自动重发。")
 _TOKEN = ErrorRow(
     Failure.CHANNEL_DOWN, "微信不认可接口凭证，刷新后仍被拒绝。请管理员检查公众号的 AppSecret。", alarm=True
 )
-_STRANGER = ErrorRow(Failure.REFUSED, "这位居民不属于当前公众号，无法送达。请管理员核对公众号设置，或改用电话联系。")
+_STRANGER = ErrorRow(
+    Failure.REFUSED,
+    "这位居民不属于当前公众号，无法送达。请管理员核对公众号设置，或改用电话联系。",
+    about=Recipient.REFUSED,
+)
 _MEDIA = ErrorRow(Failure.REFUSED, "图片已过期或微信不接受这种图片，请重新上传后再发。")
 _CREDENTIALS = ErrorRow(
     Failure.CHANNEL_DOWN, "公众号的 AppID 或 AppSecret 不正确，发送已停止。请管理员更正设置。", alarm=True
@@ -57,10 +30,10 @@ _CONFIRM = ErrorRow(
 _OURS = ErrorRow(Failure.REFUSED, "消息格式被微信拒绝，这是程序的错误。请把代码告诉管理员。", alarm=True)
 _BATCH = ErrorRow(Failure.REFUSED, "群发名单被微信拒绝，这是程序的错误。请把代码告诉管理员。", alarm=True)
 _TYPING = ErrorRow(Failure.REFUSED, "“正在输入”提示没有显示，不影响消息。")
-_UNFOLLOWED = ErrorRow(Failure.REFUSED, "居民已取消关注公众号，无法送达。请改用电话或上门联系。")
+_UNFOLLOWED = ErrorRow(Failure.REFUSED, "居民已取消关注公众号，无法送达。请改用电话或上门联系。", about=Recipient.LEFT)
 _ADMIN_TAP = ErrorRow(Failure.RETRY, "群发正在等待公众号管理员在微信里确认，30 分钟内有效。", Again.HALF_HOUR)
 
-TABLE: Mapping[int, ErrorRow] = {
+_ROWS: Mapping[int, ErrorRow] = {
     -1: _BUSY,
     268487001: _BUSY,
     268487002: _BUSY,
@@ -89,8 +62,17 @@ TABLE: Mapping[int, ErrorRow] = {
     40200: ErrorRow(Failure.CHANNEL_DOWN, "这种公众号没有此项功能，发送已停止。请管理员核对账号类型。", alarm=True),
     43004: _UNFOLLOWED,
     50005: _UNFOLLOWED,
-    43019: ErrorRow(Failure.REFUSED, "居民在公众号的黑名单里，无法送达。如需联系，请管理员先移出黑名单。"),
-    43101: ErrorRow(Failure.LATER, "居民没有订阅这类通知，或订阅次数已用完。等居民下次来消息时再询问。"),
+    43019: ErrorRow(
+        Failure.REFUSED,
+        "居民在公众号的黑名单里，无法送达。如需联系，请管理员先移出黑名单。",
+        about=Recipient.REFUSED,
+    ),
+    40037: ErrorRow(Failure.REFUSED, "通知模板的编号不存在，请管理员核对设置里的模板编号。", alarm=True),
+    43101: ErrorRow(
+        Failure.LATER,
+        "居民没有订阅这类通知，或订阅次数已用完。等居民下次来消息时再询问。",
+        about=Recipient.NO_CONSENT,
+    ),
     43116: ErrorRow(Failure.REFUSED, "这个消息模板被微信限制使用，请管理员更换模板。", alarm=True),
     44004: _OURS,
     47001: _OURS,
@@ -100,9 +82,15 @@ TABLE: Mapping[int, ErrorRow] = {
     45009: ErrorRow(Failure.RETRY, "公众号今天的发送次数已用完，明天零点后自动重发。", Again.TOMORROW, alarm=True),
     45011: ErrorRow(Failure.RETRY, "发送太快，微信要求稍等，一分钟后自动重发。", Again.MINUTE),
     45015: ErrorRow(
-        Failure.LATER, "居民 48 小时内没有来消息，微信不允许主动发送。等居民下次来消息时自动送出；急事请打电话。"
+        Failure.LATER,
+        "居民 48 小时内没有来消息，微信不允许主动发送。等居民下次来消息时自动送出；急事请打电话。",
+        about=Recipient.WINDOW_OVER,
     ),
-    45047: ErrorRow(Failure.LATER, "连续发送的条数已用完，等居民下次来消息时自动送出；急事请打电话。"),
+    45047: ErrorRow(
+        Failure.LATER,
+        "连续发送的条数已用完，等居民下次来消息时自动送出；急事请打电话。",
+        about=Recipient.WINDOW_USED,
+    ),
     45028: ErrorRow(Failure.RETRY, "本期的群发次数已用完，消息已改期。", Again.TOMORROW, alarm=True),
     45066: ErrorRow(Failure.RETRY, "同一条群发重复提交太快，一分钟后自动核对。", Again.MINUTE),
     45067: _OURS,
@@ -113,12 +101,18 @@ TABLE: Mapping[int, ErrorRow] = {
         "公众号没有发送消息的权限（认证可能已过期），发送已停止。请管理员登录公众平台查看。",
         alarm=True,
     ),
-    48002: ErrorRow(Failure.REFUSED, "居民设置了不接收公众号消息，无法送达。请改用电话或上门联系。"),
+    48002: ErrorRow(
+        Failure.REFUSED, "居民设置了不接收公众号消息，无法送达。请改用电话或上门联系。", about=Recipient.REFUSED
+    ),
     48004: ErrorRow(
         Failure.CHANNEL_DOWN, "公众号的接口因违规被封禁，所有发送已停止。请管理员立即登录公众平台处理。", alarm=True
     ),
     48008: ErrorRow(Failure.REFUSED, "公众号没有发送这类消息的权限，请改用文字。"),
-    50002: ErrorRow(Failure.REFUSED, "居民的微信账号受限（冻结或注销），无法送达。请改用电话或上门联系。"),
+    50002: ErrorRow(
+        Failure.REFUSED,
+        "居民的微信账号受限（冻结或注销），无法送达。请改用电话或上门联系。",
+        about=Recipient.LIMITED,
+    ),
     70000: ErrorRow(Failure.REFUSED, "因未成年人保护限制，这条消息无法送达。请联系监护人。"),
     89504: _ADMIN_TAP,
     89505: _ADMIN_TAP,
@@ -141,49 +135,14 @@ _WRONG_SECRET = ErrorRow(Failure.CHANNEL_DOWN, "公众号的 AppSecret 不正确
 _NO_TOKEN = ErrorRow(Failure.CHANNEL_DOWN, "微信不发放接口凭证，发送已停止。请把代码告诉管理员。", alarm=True)
 
 
-def row_for(code: int) -> ErrorRow:
-    """The row of a code an API call answered with."""
-    return TABLE.get(code, _UNKNOWN_CODE)
+_TOKEN_CODES = frozenset({40001, 40014, 42001})
 
-
-def token_row_for(code: int) -> ErrorRow:
-    """The row of a code the token call answered with: without a token nothing can be sent at all."""
-    if code in TOKEN_CODES:
-        return _WRONG_SECRET  # the same number means something else here
-    row = TABLE.get(code, _NO_TOKEN)
-    return row if row.failure in {Failure.RETRY, Failure.CHANNEL_DOWN} else _NO_TOKEN
-
-
-def error_of(row: ErrorRow, code: int | str, errmsg: str = "") -> SendError:
-    """The error for one row. Of `errmsg` only an IP address is used: the rest may name people and credentials."""
-    reason = row.reason
-    if code == 40164 and (address := _address_in(errmsg)):
-        reason = f"本机的 IP {address} 不在公众号的白名单里，发送已停止。请管理员在公众平台加上它。"
-    return SendError(row.failure, str(code), reason, after=_wait(row.again))
-
-
-def request_id_in(errmsg: str) -> str:
-    """The platform's number of the call, which its support asks for."""
-    found = re.search(r"rid: ([0-9a-f-]{8,64})", errmsg)
-    return found[1] if found else ""
-
-
-def _address_in(errmsg: str) -> str:
-    for word in re.findall(r"[0-9A-Fa-f.:]{3,45}", errmsg):
-        try:
-            return str(ipaddress.ip_address(word.strip(":.")))
-        except ValueError:
-            continue
-    return ""
-
-
-def _wait(again: Again) -> timedelta | None:
-    if again is Again.MINUTE:
-        return timedelta(seconds=60)
-    if again is Again.HALF_HOUR:
-        return timedelta(minutes=30)
-    if again is Again.TOMORROW:
-        present = clock.now().astimezone(_CHINA)
-        midnight = datetime.combine(present.date() + timedelta(days=1), datetime.min.time(), _CHINA)
-        return midnight - present
-    return None
+OFFICIAL_ACCOUNT = ErrorTable(
+    rows=_ROWS,
+    unknown=_UNKNOWN_CODE,
+    no_token=_NO_TOKEN,
+    token_rows=dict.fromkeys(_TOKEN_CODES, _WRONG_SECRET),  # the same numbers mean something else there
+    token_codes=_TOKEN_CODES,
+    # 45065: the same clientmsgid came within 24 hours; the platform has the message and sends it once.
+    accepted_codes=frozenset({0, 45065}),
+)

@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import yaml
-from openpyxl import load_workbook
-from openpyxl.utils.exceptions import InvalidFileException
 
 from bot.actions import entry_versions, measuring, stations
 from bot.actions.audit import Actor
@@ -20,6 +17,7 @@ from bot.actions.errors import ActionError
 from bot.actions.likeness import plain
 from bot.commands import CommandError
 from bot.commands.opened import opened_store
+from bot.commands.workbook import read_workbook
 from bot.config import load_config
 from bot.store.learning_queries import live_content, live_state
 from knowledge import Knowledge
@@ -178,7 +176,7 @@ def read_file(file: Path) -> Contents:
         raise CommandError(f"{file}: there is no such file") from error
     except yaml.YAMLError as error:
         raise CommandError(f"{file}: is not valid YAML: {error}") from error
-    except (OSError, UnicodeDecodeError, BadZipFile, InvalidFileException, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise CommandError(f"{file}: is no readable .xlsx or UTF-8 YAML file ({error})") from error
 
 
@@ -224,15 +222,13 @@ def _plain(value: Any) -> Any:
 
 def _read_xlsx(file: Path) -> Contents:
     """The first sheet: a line of column names, then an entry a line; a sheet 本所设置 holds names and texts."""
-    book = load_workbook(file, read_only=True, data_only=True)
+    sheets = read_workbook(file)
     contents = Contents()
-    entries = [sheet for sheet in book.worksheets if sheet.title != SETTINGS_SHEET]
-    if SETTINGS_SHEET in book.sheetnames:
-        for number, row in enumerate(book[SETTINGS_SHEET].iter_rows(values_only=True), 1):
-            name, text, *_ = (*_cells(row), "", "")
-            if name:
-                contents.settings[name.strip("{}")] = number, text
-    lines = [_cells(row) for row in entries[0].iter_rows(values_only=True)] if entries else []
+    for number, row in enumerate(sheets.pop(SETTINGS_SHEET, ()), 1):
+        name, text, *_ = (*_cells(row), "", "")
+        if name:
+            contents.settings[name.strip("{}")] = number, text
+    lines = [_cells(row) for row in next(iter(sheets.values()), ())]
     if lines:
         contents.rows = list(_xlsx_rows(file, lines))
     if not contents.rows and not contents.settings:

@@ -7,16 +7,13 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from zipfile import BadZipFile
-
-from openpyxl import load_workbook
-from openpyxl.utils.exceptions import InvalidFileException
 
 from bot.actions import imports, officers
 from bot.actions.audit import Actor
 from bot.actions.errors import ActionError, Conflict
 from bot.commands import CommandError
 from bot.commands.opened import opened_store
+from bot.commands.workbook import read_workbook
 from bot.config import load_config
 from bot.security.passwords import MIN_CHARACTERS, PasswordError, check_new_password, hash_password
 from bot.store.models import Role
@@ -33,13 +30,14 @@ def add_officer(arguments: Namespace) -> None:
             f"the password must have at least {MIN_CHARACTERS} characters, five different ones, and not the user name"
         ) from error
     except Conflict as error:
-        raise CommandError(f"the user name {arguments.username!r} is taken; choose another one") from error
+        wecom = f" or the WeCom account {arguments.wecom!r}" if arguments.wecom else ""
+        raise CommandError(f"the user name {arguments.username!r}{wecom} is taken; choose another one") from error
     except ActionError as error:
         raise CommandError(
             "the user name is 2 to 40 small letters, digits, dots, dashes or underscores; a name is needed (at most 40 "
-            "characters); badge and phone have at most 20"
+            "characters); badge and phone have at most 20; a WeCom account is letters, digits and . - _ @"
         ) from error
-    print(f"{arguments.username} ({arguments.role}) can log in now")
+    print(f"{arguments.username} ({arguments.role}) can log in now, and then chooses a password of his own")
 
 
 async def _add_officer(arguments: Namespace, password: str) -> None:
@@ -53,6 +51,7 @@ async def _add_officer(arguments: Namespace, password: str) -> None:
             name=arguments.name,
             badge=arguments.badge,
             phone=arguments.phone,
+            wecom_userid=arguments.wecom,
             role=Role(arguments.role),
             password_hash=password_hash,
             actor=Actor(station.id),
@@ -82,7 +81,7 @@ def _read_rows(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         lines = list(_xlsx(file) if file.suffix.casefold() == ".xlsx" else _csv(file))
     except FileNotFoundError as error:
         raise CommandError(f"{file}: there is no such file") from error
-    except (OSError, UnicodeDecodeError, BadZipFile, InvalidFileException, csv.Error, KeyError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise CommandError(f"{file}: is no readable .xlsx or UTF-8 .csv file ({error})") from error
     if not lines:
         raise CommandError(f"{file}: is empty; the first line names the columns: {', '.join(imports.COLUMNS)}")
@@ -104,6 +103,6 @@ def _csv(file: Path) -> Iterator[list[str]]:
 
 
 def _xlsx(file: Path) -> Iterator[list[str]]:
-    sheet = load_workbook(file, read_only=True, data_only=True).worksheets[0]
-    for row in sheet.iter_rows(values_only=True):
+    first_sheet = next(iter(read_workbook(file).values()))
+    for row in first_sheet:
         yield ["" if cell is None else str(cell) for cell in row]

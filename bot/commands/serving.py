@@ -1,6 +1,7 @@
 """Starting the station: the demo and the real one, the schema, the settings' check."""
 
 import asyncio
+import gc
 import socket
 import sys
 from argparse import Namespace
@@ -80,13 +81,22 @@ def _serve(config: Config, app: Coroutine[None, None, web.Application], words: s
                 f"port {server.port} on {server.host} is taken or not allowed; choose another one (make run PORT=8001)"
             ) from error
     web.run_app(
-        app,
+        settled(app),
         host=server.host,
         port=server.port,
         access_log=None,  # addresses with openids and tokens in them do not belong in a log
         shutdown_timeout=2,
         print=lambda *_: print(words, file=sys.stderr, flush=True),
     )
+
+
+async def settled(app: Coroutine[None, None, web.Application]) -> web.Application:
+    """The application, what its start made put out of the garbage collector's sight: to look through all of it again
+    and again would hold up residents for a tenth of a second each time."""
+    made = await app
+    gc.collect()
+    gc.freeze()
+    return made
 
 
 def migrate(arguments: Namespace) -> None:

@@ -1,22 +1,18 @@
 """The audit log: who did what, when and why, and whether the chain still holds."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
 
-from bot import clock
-from bot.actions.audit import Broken, check_chain, record
+from bot.actions.audit import Broken, check_chain, record, viewed_lately
 from bot.actions.errors import ActionError
 from bot.console.dates import day, span_of_days
 from bot.console.station_texts import AUDIT_ACTIONS, AUDIT_BROKEN, AUDIT_CUT_OFF, AUDIT_MISSING, AUDIT_SUBJECTS
 from bot.console.visit import Visit
 from bot.store.models import Officer
-from bot.store.queries import station_officers, was_recorded
+from bot.store.queries import station_officers
 from bot.store.station_queries import AuditFilter, audit_events
-
-_VIEWED_AGAIN_AFTER = timedelta(hours=1)  # one line for each reviewer, else the log is full of its own readers
 
 
 async def show(visit: Visit) -> web.StreamResponse:
@@ -70,8 +66,7 @@ def _wanted(visit: Visit) -> AuditFilter:
 async def _record_view(visit: Visit) -> None:
     subject = f"audit:{visit.officer.id}"
     async with visit.store.write() as session:
-        since = clock.now() - _VIEWED_AGAIN_AFTER
-        if not await was_recorded(session, visit.station_id, visit.officer.id, "audit.viewed", subject, since=since):
+        if not await viewed_lately(session, visit.actor, "audit.viewed", subject):
             await record(session, visit.actor, "audit.viewed", subject)
 
 

@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot import clock
 from bot.actions import broadcasts as actions
+from bot.actions import mass, wecom_tasks
 from bot.actions.broadcasts import Audience, Draft
 from bot.actions.errors import ActionError
 from bot.actions.residents import OCCUPATIONS, communities
@@ -28,6 +30,7 @@ from bot.store.station_queries import (
     unfinished_broadcasts,
     weeks_of,
 )
+from bot.wecom import WeComRefused
 
 WHY_CHARACTERS = 100
 _NOT_YET_ON_ITS_WAY = (BroadcastState.DRAFT, BroadcastState.SUBMITTED, BroadcastState.APPROVED)
@@ -289,6 +292,8 @@ async def show(visit: Visit) -> web.StreamResponse:
         missed, more = await undelivered(session, visit.station_id, row.id, number)
         values: dict[str, Any] = {
             "progress": await actions.progress(session, row.id),
+            "tasks": await wecom_tasks.of_broadcast(session, row.id, now=clock.now()),
+            "mass": await mass.summary(session, row.id),
             "reach": await actions.reach(session, visit.station_id, audience),
             "weeks": await weeks_of(session, visit.station_id, row.id) if row.repeat is Repeat.WEEKLY else [],
             "sent_back": await last_sent_back(session, visit.station_id, row.id)
@@ -361,6 +366,24 @@ async def stop(visit: Visit) -> web.StreamResponse:
         await actions.stop(session, row, why=why, actor=visit.actor)
 
     return await _do(visit, deed, done="warning_stopped")
+
+
+async def remind(visit: Visit) -> web.StreamResponse:
+    """Ask an officer once more to tap in WeCom."""
+    if visit.desk.wecom is None:
+        raise web.HTTPNotFound
+    number = int(visit.request.match_info["task"])
+    async with visit.store.read() as session:
+        task = await wecom_tasks.access(session, visit.station_id, visit.number("id"), number)
+        msgid = wecom_tasks.check_reminder(task)
+    try:
+        await visit.desk.wecom.remind(msgid)
+    except WeComRefused as refused:
+        raise ActionError(refused.reason) from refused
+    async with visit.store.write() as session:
+        task = await wecom_tasks.access(session, visit.station_id, visit.number("id"), number, lock=True)
+        await wecom_tasks.reminded(session, task, actor=visit.actor)
+    return visit.go(f"/console/broadcasts/{task.broadcast_id}", done="task_reminded", part="tasks")
 
 
 def _why(visit: Visit, missing: str) -> str:

@@ -4,9 +4,8 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from bot import clock
+from bot.actions.broadcasts import FURTHEST
 from bot.actions.errors import ActionError
-
-_FURTHEST = timedelta(days=366)
 
 
 def future_moment(typed: str, zone: ZoneInfo, label: str) -> datetime | None:
@@ -20,7 +19,7 @@ def future_moment(typed: str, zone: ZoneInfo, label: str) -> datetime | None:
     now = clock.now()
     if local <= now:
         raise ActionError(f"{label}已经过去了，请重新选择。")
-    if local > now + _FURTHEST:
+    if local > now + FURTHEST:
         raise ActionError(f"{label}请选在一年之内。")
     return local
 

@@ -6,9 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from openpyxl import Workbook
-from openpyxl.styles import Alignment, Font
-
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # the wide ones count in Chinese Excel
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff￾￿]")  # what XML has no place for
 _CELL_CHARACTERS = 32_767  # Excel's limit
@@ -41,6 +38,9 @@ def as_csv(table: Table) -> bytes:
 
 def as_xlsx(table: Table) -> bytes:
     """One sheet; all cells are text."""
+    from openpyxl import Workbook  # here: a fifth of a second that the start need not wait for
+    from openpyxl.styles import Alignment, Font
+
     book = Workbook()
     book.remove(book.worksheets[0])
     sheet = book.create_sheet("导出")

@@ -39,10 +39,11 @@ class StaleForm(web.HTTPForbidden):
 
 
 class Open(StrEnum):
-    """The two ways in that need no permission."""
+    """The ways in that need no permission."""
 
     PUBLIC = "public"  # no log-in; the view itself checks its forms
     HALF = "half"  # the password was right, the second factor may still be missing
+    OWN = "own"  # all the way in, but perhaps with a password that somebody handed out: it is changed here
 
 
 Needs = Open | Permission | tuple[Permission, ...]  # one permission of several is enough
@@ -69,7 +70,10 @@ async def serve(route: Route, request: web.Request) -> web.StreamResponse:
         if route.needs is not Open.HALF:
             if not visit.login.second_factor_done:
                 return visit.go(f"/console/second-factor?next={quote(request.path_qs, safe='')}")
-            _check_permission(route.needs, visit)
+            if route.needs is not Open.OWN:
+                if visit.officer.password_given:
+                    return visit.go("/console/me")
+                _check_permission(route.needs, visit)
     if request.method not in READING:
         await _read_form(visit)
         if visit.login is not None:

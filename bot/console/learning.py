@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot import clock
 from bot.actions import entry_versions as actions
 from bot.actions import learning, measuring
-from bot.actions.audit import record
+from bot.actions.audit import record, viewed_lately
 from bot.actions.errors import ActionError, Conflict
 from bot.console.learning_texts import ENTRY_FIELDS, FAMILIES, ROUTES
 from bot.console.visit import Visit
@@ -26,12 +26,10 @@ from bot.store.learning_queries import (
     versions,
 )
 from bot.store.models import EntryVersion, Officer, VersionState
-from bot.store.queries import was_recorded
 
 DAYS = (7, 30, 90)
 GROUPS_SHOWN = 40
 SENTENCES_SHOWN = 12  # of one group; the others stay for the next time
-_VIEWED_AGAIN_AFTER = timedelta(hours=1)  # one line in the audit log for each officer and hour
 _ID_DIGITS = 18
 
 
@@ -63,9 +61,9 @@ async def show(visit: Visit) -> web.StreamResponse:
 
 async def _record_view(visit: Visit) -> None:
     """Sentences of residents were shown, though without names and numbers."""
-    subject, since = f"station:{visit.station_id}", clock.now() - _VIEWED_AGAIN_AFTER
+    subject = f"station:{visit.station_id}"
     async with visit.store.read() as session:
-        seen = await was_recorded(session, visit.station_id, visit.officer.id, "learning.viewed", subject, since=since)
+        seen = await viewed_lately(session, visit.actor, "learning.viewed", subject)
     if not seen:
         async with visit.store.write() as session:
             await record(session, visit.actor, "learning.viewed", subject)

@@ -95,8 +95,8 @@ async def _send(response: web.StreamResponse, event: str) -> None:
 
 
 async def _calls_me(visit: Visit, change: Change) -> bool:
-    """Whether this officer should hear it: his resident wrote, or a colleague gave him a ticket."""
-    if change.kind is not Kind.TICKET or change.what not in ("message", "handed"):
+    """Whether this officer should hear it: his resident wrote or calls for help, or a colleague gave him a ticket."""
+    if change.kind is not Kind.TICKET or change.what not in ("message", "call", "handed"):
         return False
     async with visit.store.read() as session:
         return await assignee_of(session, visit.station_id, change.id) == visit.officer.id
@@ -106,7 +106,7 @@ async def _still_logged_in(visit: Visit) -> bool:
     """The log-in behind the page; touched at most once a minute."""
     async with visit.store.read() as session:
         login = await sessions.find(session, visit.station_id, visit.request.cookies.get(sessions.COOKIE, ""))
-        if login is None or not login.second_factor_done:
+        if login is None or not login.is_let_in:
             return False
         visit.login = login  # his role may have changed
         stale = await sessions.needs_touch(session, login.session_id)

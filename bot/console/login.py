@@ -24,11 +24,14 @@ _FORM_COOKIE = "officer_login"  # its value stands in the form too: before the l
 # --- the password ---
 
 
-async def show(visit: Visit) -> web.StreamResponse:
-    if visit.login is not None and visit.login.second_factor_done:
+async def show(visit: Visit, *, anew: bool = False) -> web.Response:
+    """The form; who is logged in already goes on, unless somebody tried to log in `anew`."""
+    if visit.login is not None and visit.login.second_factor_done and not anew:
         return visit.go(our_page(visit.asked("next")))
     token = visit.request.cookies.get(_FORM_COOKIE) or secrets.token_urlsafe(24)
-    response = visit.page("login.html", token=token, next=our_page(visit.asked("next") or visit.text("next")))
+    target = our_page(visit.asked("next") or visit.text("next"))
+    by_wecom = f"/console/login/wecom?next={quote(target, safe='')}" if visit.desk.wecom is not None else ""
+    response = visit.page("login.html", token=token, next=target, by_wecom=by_wecom)
     response.set_cookie(
         _FORM_COOKIE, token, path="/console/login", httponly=True, secure=visit.https, samesite="Strict"
     )
@@ -40,19 +43,24 @@ async def submit(visit: Visit) -> web.StreamResponse:
     if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
         raise ActionError("登录页面已过期，请重新填写。")  # a stranger's page may not log people in as himself
     username = visit.text("username").casefold()
-    attempt, officer = await _begin_attempt(visit, username)
+    attempt, officer = await begin_attempt(visit, username)
     fits = await passwords.verify_password(officer.password_hash if officer else "", visit.secret("password"))
     if officer is None or not fits:
         await _audit_failure(visit, officer)
         raise ActionError(WRONG_LOGIN)
+    return await let_in(visit, officer, attempt, our_page(visit.text("next")), by="password")
+
+
+async def let_in(visit: Visit, officer: Officer, attempt: int, target: str, *, by: str) -> web.Response:
+    """Begin the log-in of somebody who proved who he is, `by` "password" or "wecom"; a second factor may follow."""
     done = not (officer.totp_secret or visit.desk.runtime.config.security.second_factor)
     async with visit.store.write() as session:
         await passwords.forgive(session, attempt)
         if visit.login is not None:
             await sessions.end(session, visit.login.session_id)
         cookie = await sessions.begin(session, officer, visit.ip, second_factor_done=done)
-        await record(session, Actor(visit.station_id, officer.id, visit.ip), "login", f"officer:{officer.id}")
-    target = our_page(visit.text("next"))
+        actor = Actor(visit.station_id, officer.id, visit.ip)
+        await record(session, actor, "login", f"officer:{officer.id}", details={"by": by})
     response = visit.go(target if done else f"/console/second-factor?next={quote(target, safe='')}")
     response.set_cookie(
         sessions.COOKIE,
@@ -66,7 +74,7 @@ async def submit(visit: Visit) -> web.StreamResponse:
     return response
 
 
-async def _begin_attempt(visit: Visit, username: str) -> tuple[int, Officer | None]:
+async def begin_attempt(visit: Visit, username: str) -> tuple[int, Officer | None]:
     """Count the attempt as failed before looking at the password, so that many at once cannot slip through."""
     async with visit.store.write() as session:
         try:
@@ -116,8 +124,11 @@ async def submit_second_factor(visit: Visit) -> web.StreamResponse:
     if login.second_factor_done:
         return visit.go(our_page(visit.text("next")))
     secret = officer.totp_secret or new_or_typed_secret(visit)
-    attempt, _ = await _begin_attempt(visit, officer.username)
-    if not passwords.verify_totp(secret, visit.text("code")):
+    attempt, _ = await begin_attempt(visit, officer.username)
+    async with visit.store.write() as session:
+        row = await access_officer(session, visit.station_id, officer.id, lock=True)
+        fits = passwords.use_code(row, secret, visit.text("code"))
+    if not fits:
         await _audit_failure(visit, officer)
         raise ActionError(WRONG_CODE)
     async with visit.store.write() as session:

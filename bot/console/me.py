@@ -14,6 +14,9 @@ from bot.store.queries import own_communities
 
 
 async def show(visit: Visit) -> web.StreamResponse:
+    """His account; while the password is one that somebody handed out, only the form to change it."""
+    if visit.officer.password_given:
+        return visit.page("given_password.html")
     async with visit.store.read() as session:
         communities = await own_communities(session, visit.officer)
     required = visit.desk.runtime.config.security.second_factor
@@ -29,6 +32,8 @@ async def change_password(visit: Visit) -> web.StreamResponse:
         passwords.check_new_password(new, visit.officer.username)
     except PasswordError as error:
         raise ActionError(str(error)) from error
+    if new == visit.secret("current"):
+        raise ActionError("新密码要和当前密码不一样，请换一个。")
     await _check_own_password(visit)
     password_hash = await passwords.hash_password(new)
     async with visit.store.write() as session:
@@ -47,12 +52,12 @@ async def show_second_factor(visit: Visit) -> web.StreamResponse:
 
 async def turn_on(visit: Visit) -> web.StreamResponse:
     secret = new_or_typed_secret(visit)
-    if not passwords.verify_totp(secret, visit.text("code")):
-        raise ActionError(WRONG_CODE)
     async with visit.store.write() as session:
         officer = await access_officer(session, visit.station_id, visit.officer.id, lock=True)
         if officer.totp_secret:
             raise ActionError("动态口令已经开启。如需更换手机，请先关闭再重新开启。")
+        if not passwords.use_code(officer, secret, visit.text("code")):
+            raise ActionError(WRONG_CODE)
         await officers.set_second_factor(session, officer, secret, keep=_session_id(visit), actor=visit.actor)
     return visit.go("/console/me", done="factor_on")
 

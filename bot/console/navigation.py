@@ -14,6 +14,7 @@ class Tab:
     label: str
     icon: str
     needs: tuple[Permission, ...]
+    friends: bool = False  # only where officers have friends in WeCom
 
 
 TABS = (
@@ -27,13 +28,17 @@ TABS = (
     Tab("/console/officers", "人员", "officers", (Permission.MANAGE,)),
     Tab("/console/knowledge", "知识", "knowledge", (Permission.ANSWER, Permission.MANAGE)),
     Tab("/console/communities", "社区", "communities", (Permission.ANSWER, Permission.MANAGE)),
+    Tab("/console/contacts", "好友", "contacts", (Permission.ANSWER, Permission.MANAGE), friends=True),
     Tab("/console/canned", "常用语", "canned", (Permission.ANSWER,)),
     Tab("/console/me", "我的", "me", (Permission.SELF,)),
 )
 
 
-def tabs_for(role: Role) -> tuple[Tab, ...]:
-    return tuple(tab for tab in TABS if any(may(role, permission) for permission in tab.needs))
+def tabs_for(role: Role, *, friends: bool = False) -> tuple[Tab, ...]:
+    """The menu of a role; `friends`: the station's WeCom has 客户联系."""
+    return tuple(
+        tab for tab in TABS if (friends or not tab.friends) and any(may(role, permission) for permission in tab.needs)
+    )
 
 
 def first_page(role: Role) -> str:

@@ -22,6 +22,7 @@ from bot.store.station_queries import beats, officers_in_order
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that look alike: it is read out or copied from paper
 _GROUPS, _GROUP_LETTERS = 4, 4
+_FIELDS = ("name", "badge", "phone", "wecom_userid")
 
 
 def one_time_password() -> str:
@@ -37,7 +38,14 @@ async def _list(visit: Visit, *, shown_once: tuple[str, str] | None = None) -> w
     async with visit.store.read() as session:
         officers = await officers_in_order(session, visit.station_id)
         who = await beats(session, visit.station_id)
-    return visit.page("officers.html", officers=officers, beats=who.by_officer, shown_once=shown_once, roles=list(Role))
+    return visit.page(
+        "officers.html",
+        officers=officers,
+        beats=who.by_officer,
+        shown_once=shown_once,
+        roles=list(Role),
+        has_wecom=visit.desk.wecom is not None,
+    )
 
 
 async def add(visit: Visit) -> web.StreamResponse:
@@ -52,6 +60,7 @@ async def add(visit: Visit) -> web.StreamResponse:
             name=visit.text("name"),
             badge=visit.text("badge"),
             phone=visit.text("phone"),
+            wecom_userid=visit.text("wecom_userid"),
             role=role,
             password_hash=password_hash,
             actor=visit.actor,
@@ -90,7 +99,8 @@ async def _edit(visit: Visit, *, shown_once: str = "") -> web.StreamResponse:
         },
         own=set(visit.texts("communities")) if typed else own,
         duty={day: visit.text(day) for day in DAYS} if typed else duty,
-        filled={name: visit.text(name) if typed else getattr(officer, name) for name in ("name", "badge", "phone")},
+        filled={name: visit.text(name) if typed else getattr(officer, name) or "" for name in _FIELDS},
+        has_wecom=visit.desk.wecom is not None,
         role=visit.text("role") if typed else officer.role.value,
         roles=list(Role),
         shown_once=shown_once,
@@ -114,6 +124,8 @@ async def save(visit: Visit) -> web.StreamResponse:
             phone=visit.text("phone"),
             actor=visit.actor,
         )
+        if visit.desk.wecom is not None:
+            await actions.set_wecom(session, officer, visit.text("wecom_userid"), actor=visit.actor)
         await actions.set_role(session, officer, role, actor=visit.actor)
         if role not in tickets.ANSWERING_ROLES:
             await _give_back(visit, session, officer)

@@ -4,11 +4,14 @@ import re
 
 from aiohttp import web
 
+from bot import clock
+from bot.actions import ledger
 from bot.actions import residents as actions
 from bot.actions.audit import record
 from bot.actions.errors import ActionError
 from bot.console.sealed import seal, unseal
 from bot.console.visit import Visit
+from bot.reach import best
 from bot.store.access import access_resident
 from bot.store.queries import own_communities
 from bot.store.station_queries import resident_card, residents_by_number
@@ -58,7 +61,19 @@ async def _card(visit: Visit, *, revealed: bool) -> web.StreamResponse:
     async with visit.store.read() as session:
         resident = await access_resident(session, visit.station_id, visit.number("id"))
         page = await resident_card(session, resident)
-    return visit.page("resident.html", resident=resident, page=page, revealed=revealed, slip=visit.asked("s"))
+    now = clock.now()
+    reaches = {
+        address.id: ledger.reach_at(address, visit.desk.rules.get(address.channel), now) for address in page.addresses
+    }
+    return visit.page(
+        "resident.html",
+        resident=resident,
+        page=page,
+        reaches=reaches,
+        reach=best(list(reaches.values())),
+        revealed=revealed,
+        slip=visit.asked("s"),
+    )
 
 
 async def reveal(visit: Visit) -> web.StreamResponse:

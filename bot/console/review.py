@@ -173,6 +173,8 @@ def shown_text(message: StoredMessage) -> str:
     """The words of a message, or what it was instead of words."""
     if message.forgotten:
         return "（内容已按保存期限清除）"
+    if message.recalled:
+        return "（已撤回）"
     kind = "" if message.kind is MessageKind.TEXT else KINDS.get(message.kind, "")
     return f"{kind}{message.body}"
 

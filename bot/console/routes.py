@@ -6,6 +6,7 @@ from bot.console import (
     broadcasts,
     canned,
     communities,
+    contacts,
     figures,
     home,
     knowledge,
@@ -18,6 +19,7 @@ from bot.console import (
     residents,
     review,
     tickets,
+    wecom_login,
 )
 from bot.console.guard import Open, Route
 from bot.security.permissions import Permission
@@ -32,6 +34,7 @@ _CONVERSATION = r"/console/review/{id:\d{1,19}}"
 _RESIDENT = r"/console/residents/{id:\d{1,19}}"
 _OFFICER = r"/console/officers/{id:\d{1,19}}"
 _COMMUNITY = r"/console/communities/{id:\d{1,19}}"
+_CONTACT = r"/console/contacts/{id:\d{1,19}}"
 _WARNINGS = (Permission.WARN, Permission.APPROVE)
 
 ROUTES = (
@@ -39,6 +42,8 @@ ROUTES = (
     Route("GET", "/console/static/{name}", assets.show, Open.PUBLIC),
     Route("GET", "/console/login", login.show, Open.PUBLIC),
     Route("POST", "/console/login", login.submit, Open.PUBLIC, again=login.show),
+    Route("GET", "/console/login/wecom", wecom_login.begin, Open.PUBLIC),
+    Route("GET", "/console/login/wecom/back", wecom_login.come_back, Open.PUBLIC, again=login.show),
     Route("POST", "/console/logout", login.leave, Open.HALF),
     Route("GET", "/console/second-factor", login.show_second_factor, Open.HALF),
     Route("POST", "/console/second-factor", login.submit_second_factor, Open.HALF, again=login.show_second_factor),
@@ -46,17 +51,19 @@ ROUTES = (
     Route("GET", "/console/", home.show, Permission.SELF),
     Route("GET", "/console/live", live.stream, Permission.SELF),
     # one's own account
-    Route("GET", "/console/me", me.show, Permission.SELF),
-    Route("POST", "/console/me/password", me.change_password, Permission.SELF, again=me.show),
+    Route("GET", "/console/me", me.show, Open.OWN),
+    Route("POST", "/console/me/password", me.change_password, Open.OWN, again=me.show),
     Route("GET", "/console/me/second-factor", me.show_second_factor, Permission.SELF),
     Route("POST", "/console/me/second-factor", me.turn_on, Permission.SELF, again=me.show_second_factor),
     Route("POST", "/console/me/second-factor/off", me.turn_off, Permission.SELF, again=me.show),
     # tickets
-    Route("GET", "/console/alarm", tickets.alarm, Permission.ANSWER),
+    Route("GET", "/console/alarm", tickets.alarm, (Permission.ANSWER, Permission.MANAGE)),
     Route("GET", "/console/tickets", tickets.queue, Permission.ANSWER),
     Route("GET", _TICKET, tickets.show, Permission.ANSWER),
     Route("POST", f"{_TICKET}/take", tickets.take, Permission.ANSWER, again=tickets.show),
+    Route("POST", f"{_TICKET}/attend", tickets.attend, Permission.ANSWER, again=tickets.show),
     Route("POST", f"{_TICKET}/reply", tickets.reply, Permission.ANSWER, again=tickets.show),
+    Route("POST", f"{_TICKET}/typing", tickets.announce_typing, Permission.ANSWER),
     Route("POST", f"{_TICKET}/note", tickets.note, Permission.ANSWER, again=tickets.show),
     Route("POST", f"{_TICKET}/hand-over", tickets.hand_over, Permission.ANSWER, again=tickets.show),
     Route("POST", f"{_TICKET}/wait", tickets.wait, Permission.ANSWER, again=tickets.show),
@@ -82,6 +89,7 @@ ROUTES = (
     Route("POST", f"{_BROADCAST}/approve", broadcasts.approve, Permission.APPROVE, again=broadcasts.show),
     Route("POST", f"{_BROADCAST}/send-back", broadcasts.send_back, Permission.APPROVE, again=broadcasts.show),
     Route("POST", f"{_BROADCAST}/stop", broadcasts.stop, _WARNINGS, again=broadcasts.show),
+    Route("POST", f"{_BROADCAST}/remind/{{task:\\d{{1,18}}}}", broadcasts.remind, _WARNINGS, again=broadcasts.show),
     # what the bot knows, and how it learns
     Route("GET", "/console/knowledge", knowledge.show, (Permission.ANSWER, Permission.MANAGE)),
     Route("GET", "/console/knowledge/settings", knowledge.settings, _APPROVERS),
@@ -116,6 +124,11 @@ ROUTES = (
     Route("POST", "/console/residents", residents.search, Permission.RESIDENTS, again=residents.show),
     Route("GET", _RESIDENT, residents.card, Permission.RESIDENTS),
     Route("POST", f"{_RESIDENT}/reveal", residents.reveal, Permission.RESIDENTS, again=residents.card),
+    # friends in WeCom
+    Route("GET", "/console/contacts", contacts.show, (Permission.ANSWER, Permission.MANAGE)),
+    Route("POST", "/console/contacts/ways", contacts.make, (Permission.ANSWER, Permission.MANAGE), again=contacts.show),
+    Route("GET", f"{_CONTACT}/qr", contacts.picture, (Permission.ANSWER, Permission.MANAGE)),
+    Route("POST", f"{_CONTACT}/follow-up", contacts.follow_up, Permission.RESIDENTS, again=contacts.show),
     # the station's people and places
     Route("GET", "/console/officers", officers.show, Permission.MANAGE),
     Route("POST", "/console/officers", officers.add, Permission.MANAGE, again=officers.show),

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bot.store.models import Author, BroadcastState, Repeat
+from bot.store.models import Author, BroadcastState, Repeat, TaskState
 
 BROADCAST_STATES: Final = {
     BroadcastState.DRAFT: "草稿",
@@ -18,6 +18,22 @@ BROADCAST_GROUPS: Final = {
     BroadcastState.SUBMITTED: "待审批",
     BroadcastState.APPROVED: "已批准，等待发送时间",
     BroadcastState.SENDING: "正在发送",
+}
+TASK_STATES: Final = {
+    TaskState.NEW: "正在提交",
+    TaskState.SUBMITTING: "正在提交",
+    TaskState.WAITING: "等待民警在企业微信确认",
+    TaskState.DONE: "已有结果",
+    TaskState.CANCELLED: "已撤回",
+    TaskState.FAILED: "没有提交成功",
+}
+TASK_TAGS: Final = {  # the colour, as of a warning in that state
+    TaskState.NEW: "sending",
+    TaskState.SUBMITTING: "sending",
+    TaskState.WAITING: "sending",
+    TaskState.DONE: "done",
+    TaskState.CANCELLED: "cancelled",
+    TaskState.FAILED: "submitted",
 }
 REPEATS: Final = {Repeat.ONCE: "发一次", Repeat.WEEKLY: "每周"}
 WEEKDAYS: Final = ("周一", "周二", "周三", "周四", "周五", "周六", "周日")
@@ -38,6 +54,7 @@ AUDIT_ACTIONS: Final = {
     "ticket.raised": "工单升级",
     "ticket.viewed": "查看工单",
     "ticket.taken": "接手工单",
+    "ticket.attended": "看到紧急消息",
     "ticket.replied": "回复居民",
     "ticket.resent": "重发回复",
     "ticket.noted": "添加内部备注",
@@ -72,6 +89,13 @@ AUDIT_ACTIONS: Final = {
     "address.left": "居民取消关注",
     "address.consented": "居民同意保存对话",
     "officer.added": "添加人员",
+    "officer.wecom": "更改企业微信账号",
+    "contact_way.made": "生成企业微信二维码",
+    "contact.added": "居民加民警企业微信好友",
+    "contact.left": "居民删除民警企业微信好友",
+    "contact.removed": "民警删除居民企业微信好友",
+    "contact.followed_up": "回访离开的居民",
+    "wecom_task.reminded": "提醒民警确认群发",
     "officer.details": "修改人员资料",
     "officer.role": "更改岗位",
     "officer.duty": "更改值班时间",

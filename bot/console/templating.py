@@ -36,15 +36,11 @@ def environment(desk: ConsoleDesk) -> Environment:
             day = f"{year}{local.month}月{local.day}日"
         return f"{day} {local:%H:%M}"
 
-    def topic_title(topic: str | None) -> str:
-        entry = desk.runtime.knowledge.entries.get(topic or "")
-        return entry.title if entry else (topic or "未归类")
-
     templates.filters.update(
         moment=moment,
         span=span,
         local=lambda when: when.astimezone(desk.zone),
-        topic_title=topic_title,
+        topic_title=desk.runtime.topic_title,
         channel=lambda name: texts.CHANNELS.get(desk.channels.get(name, ""), name),
         name_masked=mask_name,
         phone_masked=mask_phone,

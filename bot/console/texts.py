@@ -3,6 +3,7 @@
 from typing import Final
 
 from bot.message import EventKind, MessageKind
+from bot.reach import When
 from bot.store.models import DeliveryState, Outcome, Priority, Role, TicketState
 
 ROLES: Final = {
@@ -12,7 +13,7 @@ ROLES: Final = {
     Role.REVIEWER: "审核员",
     Role.ADMIN: "管理员",
 }
-CHANNELS: Final = {"webchat": "网页", "official_account": "公众号"}
+CHANNELS: Final = {"webchat": "网页", "official_account": "公众号", "kf": "微信客服", "wecom": "企业微信"}
 PRIORITIES: Final = {Priority.URGENT: "紧急", Priority.HIGH: "优先", Priority.NORMAL: "普通"}
 TICKET_STATES: Final = {
     TicketState.OPEN: "待接",
@@ -37,6 +38,14 @@ DELIVERY_STATES: Final = {
     DeliveryState.FAILED: "发送失败",
     DeliveryState.SKIPPED: "未发送",
 }
+WAITING: Final = "等居民来消息"
+UNKNOWN: Final = "不知是否送达"
+SUBMITTED: Final = "已提交微信群发"
+REACHES: Final = {
+    When.NOW: "现在能送达",
+    When.NEXT: "居民下次来消息时送达",
+    When.NEVER: "无法送达",
+}
 DECISIONS: Final = {
     "answer": "机器人已回答",
     "clarify": "请居民选择问题",
@@ -55,6 +64,7 @@ EVENTS: Final = {
     EventKind.SCAN: "居民扫描了二维码",
     EventKind.CLICK: "居民点了菜单",
     EventKind.VIEW: "居民打开了菜单里的网页",
+    EventKind.ENTER: "居民打开了微信客服",
     EventKind.OTHER: "平台事件",
 }
 KINDS: Final = {
@@ -81,7 +91,10 @@ DAYS: Final = {
 # What a page says after a form was accepted; `Visit.go(…, done=KEY)` asks for it.
 DONE: Final = {
     "taken": "已接手。现在由您与居民对话，机器人不再自动回复。",
+    "attended": "已停止响铃。请马上联系居民，必要时先通知出警。",
     "replied": "回复已提交，正在发送。",
+    "replied_next": "回复已保存，居民下次来消息时自动送达。急事请打电话。",
+    "replied_never": "回复已保存，但现在无法送达居民，请改用电话或上门联系。",
     "noted": "备注已保存，居民看不到。",
     "handed": "已转交同事。",
     "waiting": "已标记为等待补充，居民一回复就会提醒您。",
@@ -114,6 +127,9 @@ DONE: Final = {
     "officer_disabled": "账号已停用，登录已全部退出；手上的工单已退回队列。",
     "officer_enabled": "账号已启用。",
     "officer_factor_off": "动态口令已关闭，本人可以重新设置。",
+    "way_made": "二维码已生成，可以打印或发给居民。",
+    "followed_up": "已记下回访情况。",
+    "task_reminded": "已在企业微信里提醒民警确认。",
     "community_added": "社区已添加。请在“人员”里指定负责的民警。",
     "community_renamed": "名称已修改。",
 }

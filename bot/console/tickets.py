@@ -3,36 +3,36 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
-from bot.actions import media, residents
+from bot.actions import ledger, media, parking, residents
 from bot.actions import tickets as actions
-from bot.actions.audit import record
+from bot.actions.audit import record, viewed_lately
 from bot.actions.errors import ActionError
 from bot.console.texts import EVENTS, OUTCOMES, PRIORITIES
 from bot.console.visit import Visit
 from bot.message import EventKind, Reply
+from bot.reach import Reach, When
+from bot.security.permissions import Permission
 from bot.store.access import access_officer, access_ticket
-from bot.store.models import AuditEvent, Note, Officer, Outcome, Priority, StoredMessage, Ticket, TicketState
+from bot.store.live import Change, Kind
+from bot.store.models import AuditEvent, Note, Officer, Outcome, Priority, Role, StoredMessage, Ticket, TicketState
 from bot.store.queries import (
     TicketPage,
     all_tickets,
+    calls_for_help,
     open_tickets,
     own_communities,
     own_tickets,
     queue_counts,
     ticket_page,
-    urgent_open,
-    was_recorded,
 )
 
-REPLY_CHARACTERS = 600  # what every platform takes in one message
-NOTE_CHARACTERS = 2000
-_VIEWED_AGAIN_AFTER = timedelta(hours=1)  # one line in the audit log for each officer and ticket, else nobody reads it
+CALLING = "处理中的工单又有紧急消息"
 
 
 # --- the queue ------------------------------------------------------------------------------------------------------
@@ -44,14 +44,28 @@ async def queue(visit: Visit) -> web.StreamResponse:
     page = max(1, visit.asked_number("page") or 1)
     async with visit.store.read() as session:
         counts = await queue_counts(session, visit.officer)
+        ringing = await _ringing(visit, session)
         groups, more = await _groups(session, visit.officer, tab, page)
+    held = [(ticket, True) for ticket in ringing if ticket.state is not TicketState.OPEN]
+    if held and tab == "open":
+        groups = [(CALLING, held), *groups]
     looking = {
         ticket.id: names
         for _, rows in groups
         for ticket, _ in rows
         if (names := visit.console.presence.names(ticket.id, but=visit.officer.id))
     }
-    return visit.page("queue.html", tab=tab, counts=counts, groups=groups, looking=looking, number=page, more=more)
+    return visit.page(
+        "queue.html",
+        tab=tab,
+        waiting=counts.open + len(held),
+        mine=counts.mine,
+        hot=bool(ringing),
+        groups=groups,
+        looking=looking,
+        number=page,
+        more=more,
+    )
 
 
 _Group = tuple[str, list[tuple[Ticket, bool]]]  # heading, and its tickets with "the resident waits for us"
@@ -77,9 +91,22 @@ async def _groups(session: AsyncSession, officer: Officer, tab: str, page: int) 
 
 
 async def alarm(visit: Visit) -> web.StreamResponse:
-    """The red banner on every page: calls for help that nobody has taken."""
+    """The red banner on every page: calls for help that nobody has taken, or that their officer does not react to; for
+    who can have it mended, channels that stand still."""
+    answers, mends = visit.may(Permission.ANSWER), visit.officer.role in (Role.CHIEF, Role.ADMIN)
     async with visit.store.read() as session:
-        return visit.page("alarm.html", urgent=await urgent_open(session, visit.station_id))
+        return visit.page(
+            "alarm.html",
+            urgent=await _ringing(visit, session) if answers else [],
+            parked=await parking.alarms(session, visit.station_id) if mends else [],
+        )
+
+
+async def _ringing(visit: Visit, session: AsyncSession) -> list[Ticket]:
+    """The calls for help that concern this officer now, the oldest first."""
+    now, zone = clock.now(), visit.desk.zone
+    calls = await calls_for_help(session, visit.officer)
+    return [ticket for ticket in calls if actions.rings_for(ticket, visit.officer, now, zone)]
 
 
 # --- one ticket -----------------------------------------------------------------------------------------------------
@@ -103,18 +130,15 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
     async with visit.store.read() as session:
         ticket = await access_ticket(session, visit.station_id, visit.number("id"))
         page = await ticket_page(session, ticket, before=visit.asked_number("before"))
-        viewed = await was_recorded(
-            session,
-            visit.station_id,
-            visit.officer.id,
-            "ticket.viewed",
-            f"ticket:{ticket.id}",
-            since=clock.now() - _VIEWED_AGAIN_AFTER,
-        )
+        viewed = await viewed_lately(session, visit.actor, "ticket.viewed", f"ticket:{ticket.id}")
+    officer, now = visit.officer, clock.now()
     if not viewed:
         async with visit.store.write() as session:
             await record(session, visit.actor, "ticket.viewed", f"ticket:{ticket.id}")
-    officer, now = visit.officer, clock.now()
+    if ticket.calling_since is not None and ticket.assignee_id == officer.id and _is_read(visit):
+        async with visit.store.write() as session:
+            ticket = await access_ticket(session, visit.station_id, ticket.id, lock=True)
+            await actions.attend(session, ticket, officer, actor=visit.actor)
     closed = ticket.state is TicketState.CLOSED
     return visit.page(
         "ticket.html",
@@ -122,7 +146,12 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
         page=page,
         lines=_timeline(page),
         mine=ticket.assignee_id == officer.id and not closed,
-        can_take=ticket.state in (TicketState.OPEN, TicketState.WAITING) and ticket.assignee_id != officer.id,
+        can_take=ticket.assignee_id != officer.id
+        and (
+            ticket.state in (TicketState.OPEN, TicketState.WAITING)
+            or actions.is_everybodys(ticket, ticket.assignee, now, visit.desk.zone)
+        ),
+        calling=ticket.calling_since is not None,
         colleagues=[
             colleague
             for colleague in page.officers.values()
@@ -130,11 +159,26 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
         ],
         on_duty={row.id for row in page.officers.values() if actions.is_on_duty(row, now, visit.desk.zone)},
         looking=visit.console.presence.names(ticket.id, but=officer.id),
+        reach=_reach(visit, ticket),
         revealed=revealed,
         topics=_topics(visit),
-        reply_characters=REPLY_CHARACTERS,
-        note_characters=NOTE_CHARACTERS,
+        reply_characters=actions.REPLY_CHARACTERS,
+        note_characters=actions.NOTE_CHARACTERS,
     )
+
+
+def _is_read(visit: Visit) -> bool:
+    """A person opened the page; what an open page fetches by itself proves nothing, its officer may be out."""
+    return "HX-Request" not in visit.request.headers
+
+
+def _reach(visit: Visit, ticket: Ticket) -> Reach:
+    """When a reply written now reaches the resident: said before it is sent."""
+    address = ticket.conversation.address
+    return ledger.reach_at(address, visit.desk.rules.get(address.channel), clock.now())
+
+
+_REPLIED = {When.NOW: "replied", When.NEXT: "replied_next", When.NEVER: "replied_never"}
 
 
 def _topics(visit: Visit) -> list[tuple[str, str]]:
@@ -171,6 +215,8 @@ def _event_words(event: AuditEvent, officers: dict[int, Officer]) -> str:
         case "ticket.raised":
             priority = details.get("priority")
             return f"升级为{PRIORITIES[Priority(priority)]}" if priority else f"升级为优先：{event.why}"
+        case "ticket.attended":
+            return f"{who}已看到紧急消息"
         case "ticket.taken":
             return f"{who}接手"
         case "ticket.handed_over":
@@ -193,6 +239,8 @@ async def _do(visit: Visit, deed: _Deed, *, done: str, part: str = "") -> web.St
     async with visit.store.write() as session:
         ticket = await access_ticket(session, visit.station_id, visit.number("id"), lock=True)
         await deed(session, ticket, visit.officer)
+        if done == "replied":
+            done = _REPLIED[_reach(visit, ticket).when]
     return visit.go(f"/console/tickets/{ticket.id}", done=done, part=part)
 
 
@@ -203,11 +251,16 @@ async def take(visit: Visit) -> web.StreamResponse:
     return await _do(visit, deed, done="taken", part="reply")
 
 
+async def attend(visit: Visit) -> web.StreamResponse:
+    async def deed(session: AsyncSession, ticket: Ticket, officer: Officer) -> None:
+        await actions.attend(session, ticket, officer, actor=visit.actor)
+
+    return await _do(visit, deed, done="attended", part="reply")
+
+
 async def reply(visit: Visit) -> web.StreamResponse:
     """Text, a picture, or both; the picture goes first as a message of its own."""
     text, upload = visit.text("text"), visit.upload("picture")
-    if len(text) > REPLY_CHARACTERS:
-        raise ActionError(f"一条回复最多 {REPLY_CHARACTERS} 字，现在有 {len(text)} 字，请分成几条发送。")
     picture = await asyncio.to_thread(upload.file.read) if upload is not None else b""
 
     async def deed(session: AsyncSession, ticket: Ticket, officer: Officer) -> None:
@@ -221,10 +274,17 @@ async def reply(visit: Visit) -> web.StreamResponse:
     return await _do(visit, deed, done="replied", part="reply")
 
 
+async def announce_typing(visit: Visit) -> web.StreamResponse:
+    """The officer is writing: the resident's page shows it for some seconds. Nothing is stored."""
+    async with visit.store.read() as session:
+        ticket = await access_ticket(session, visit.station_id, visit.number("id"))
+    actions.check_owner(ticket, visit.officer)
+    visit.store.live.publish([Change(visit.station_id, Kind.CONVERSATION, ticket.conversation_id, "typing")])
+    return web.Response(status=204)
+
+
 async def note(visit: Visit) -> web.StreamResponse:
     body = visit.text("note")
-    if len(body) > NOTE_CHARACTERS:
-        raise ActionError(f"一条备注最多 {NOTE_CHARACTERS} 字，请分成几条保存。")
 
     async def deed(session: AsyncSession, ticket: Ticket, officer: Officer) -> None:
         await actions.note(session, ticket, officer, body, actor=visit.actor)
@@ -275,8 +335,6 @@ async def close(visit: Visit) -> web.StreamResponse:
     outcome, money, farewell = Outcome(visit.text("outcome")), visit.text("money"), visit.text("farewell")
     if money and not (money.isascii() and money.isdecimal() and len(money) <= 12):
         raise ActionError("挽回金额请填整数（元），没有可留空。")
-    if len(farewell) > REPLY_CHARACTERS:
-        raise ActionError(f"结束语最多 {REPLY_CHARACTERS} 字。")
 
     async def deed(session: AsyncSession, ticket: Ticket, officer: Officer) -> None:
         saved = int(money) if money else None

@@ -14,15 +14,17 @@ from multidict import MultiDict, MultiDictProxy
 
 from bot import clock
 from bot.actions.audit import Actor
-from bot.console.navigation import tabs_for
+from bot.console.navigation import Tab, tabs_for
 from bot.console.presence import Presence
 from bot.console.texts import DONE
+from bot.reach import Rules
 from bot.runtime import Runtime
 from bot.security.forwarding import client_ip, is_https
 from bot.security.permissions import Permission, may
 from bot.security.sessions import LoggedIn
 from bot.store.engine import Store
 from bot.store.models import Officer
+from bot.wecom import WeComApp
 
 Form = MultiDictProxy[str | bytes | bytearray | FileField]
 _NOTHING_FILLED_IN: Form = MultiDictProxy(MultiDict())
@@ -32,10 +34,13 @@ _LARGEST_ID = 2**63 - 1
 
 @dataclass(frozen=True)
 class ConsoleDesk:
-    """What the console works with. `channels` are the kinds of the channels by their name in config.yaml."""
+    """What the console works with. `channels` are the kinds of the channels by their name in config.yaml, `rules` what
+    their platforms allow; `wecom` is the station's WeCom app, if it has one."""
 
     runtime: Runtime
     channels: Mapping[str, str]
+    rules: Mapping[str, Rules]
+    wecom: WeComApp | None = None
 
     @property
     def zone(self) -> ZoneInfo:
@@ -157,10 +162,16 @@ class Visit:
             typed=self.text,
             now=clock.now(),
             path=self.request.path,
-            tabs=tabs_for(self.officer.role) if self.login and self.login.second_factor_done else (),
+            tabs=self._tabs(),
             **values,
         )
         return web.Response(text=html, content_type="text/html", status=status)
+
+    def _tabs(self) -> tuple[Tab, ...]:
+        if self.login is None or not self.login.is_let_in:
+            return ()
+        wecom = self.desk.wecom
+        return tabs_for(self.login.officer.role, friends=wecom is not None and wecom.customer_contact)
 
     def go(self, path: str, *, done: str = "", part: str = "") -> web.Response:
         """Send the browser to another page; `done` is a key of texts.DONE shown there, `part` an id to scroll to."""

@@ -1,8 +1,13 @@
-"""Logs as JSON lines of a fixed phrase and ids; whatever looks like a secret, a phone or an openid is blotted out."""
+"""Logs as JSON lines of a fixed phrase and ids; whatever looks like a secret, a phone or an openid is blotted out.
+
+Of an exception stands there what it was and where, never what it says: a database's refusal quotes the row, and the row
+is what a resident wrote.
+"""
 
 import logging
 import re
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -39,6 +44,40 @@ def _add_extra(_logger: object, _name: str, event: MutableMapping[str, Any]) -> 
     return event
 
 
+def _add_failure(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """An exception as its types and its lines of code."""
+    failed = event.pop("exc_info", None)
+    if failed is True:
+        failed = sys.exc_info()
+    error = failed[1] if isinstance(failed, tuple) else failed
+    if isinstance(error, BaseException):
+        event["exception"] = "\n".join(_lines_of(error, set()))
+    return event
+
+
+def _lines_of(error: BaseException, seen: set[int]) -> list[str]:
+    """Type and frames (module:line function) of an error, then those of the errors behind and within it."""
+    seen.add(id(error))
+    frames = [
+        f"  {frame.f_globals.get('__name__', '?')}:{line} {frame.f_code.co_name}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    lines = [f"{type(error).__module__}.{type(error).__qualname__}", *frames]
+    others = [error.__cause__ or (None if error.__suppress_context__ else error.__context__)]
+    if isinstance(error, BaseExceptionGroup):
+        others += error.exceptions
+    for other in others:
+        if other is not None and id(other) not in seen:
+            lines += ["behind it:", *_lines_of(other, seen)]
+    return lines
+
+
+def _first_line(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """asyncio repeats in further lines what an error of a forgotten task says."""
+    event["event"] = str(event.get("event", "")).partition("\n")[0]
+    return event
+
+
 _STRUCTLOG = (
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -54,10 +93,11 @@ def set_up(*, level: int = logging.INFO, human: bool = False) -> None:
             structlog.stdlib.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _add_extra,
+            _first_line,
         ],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
+            _add_failure,
             _redact_event,
             renderer,
         ],

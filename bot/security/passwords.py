@@ -1,6 +1,7 @@
 """Passwords: argon2 hashes, throttled log-in, a second factor for those who use one."""
 
 import asyncio
+import hmac
 from datetime import timedelta
 
 import pyotp
@@ -105,5 +106,17 @@ def totp_uri(secret: str, username: str, station: str) -> str:
     return pyotp.TOTP(secret).provisioning_uri(name=username, issuer_name=station)
 
 
-def verify_totp(secret: str, code: str) -> bool:
-    return pyotp.TOTP(secret).verify(code.strip().replace(" ", ""), for_time=clock.now(), valid_window=_TOTP_STEPS_OFF)
+def use_code(officer: Officer, secret: str, code: str) -> bool:
+    """Whether the authenticator shows this code now and it, or a newer one, was not used before; then it is used up.
+
+    The officer's row must be locked, or a code overheard on its way would work for two who send it at once (RFC 6238,
+    5.2: "one-time only").
+    """
+    typed, totp = code.strip().replace(" ", "").encode(), pyotp.TOTP(secret)
+    now = totp.timecode(clock.now())
+    for step in range(now - _TOTP_STEPS_OFF, now + _TOTP_STEPS_OFF + 1):
+        unused = officer.totp_step is None or step > officer.totp_step
+        if unused and hmac.compare_digest(totp.generate_otp(step).encode(), typed):
+            officer.totp_step = step
+            return True
+    return False

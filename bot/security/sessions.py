@@ -27,6 +27,11 @@ class LoggedIn:
     csrf: str
     second_factor_done: bool
 
+    @property
+    def is_let_in(self) -> bool:
+        """Nothing is left to be done before the pages open: no second factor, no change of a handed-out password."""
+        return self.second_factor_done and not self.officer.password_given
+
 
 def _id(cookie: str) -> str:
     return hashlib.sha256(cookie.encode(errors="replace")).hexdigest()

@@ -10,6 +10,7 @@ from bot.store.models import (
     Broadcast,
     CannedReply,
     Community,
+    ContactWay,
     Conversation,
     Delivery,
     EntryVersion,
@@ -19,6 +20,8 @@ from bot.store.models import (
     Row,
     StoredMessage,
     Ticket,
+    WeComContact,
+    WeComTask,
 )
 
 
@@ -103,6 +106,20 @@ async def access_community(session: AsyncSession, station_id: int, community_id:
 
 async def access_officer(session: AsyncSession, station_id: int, officer_id: int, *, lock: bool = False) -> Officer:
     return await _access(session, Officer, station_id, officer_id, lock=lock)
+
+
+async def access_contact_way(session: AsyncSession, station_id: int, way_id: int) -> ContactWay:
+    return await _access(session, ContactWay, station_id, way_id)
+
+
+async def access_contact(
+    session: AsyncSession, station_id: int, contact_id: int, *, lock: bool = False
+) -> WeComContact:
+    return await _access(session, WeComContact, station_id, contact_id, lock=lock)
+
+
+async def access_wecom_task(session: AsyncSession, station_id: int, task_id: int, *, lock: bool = False) -> WeComTask:
+    return await _access(session, WeComTask, station_id, task_id, lock=lock)
 
 
 async def access_canned_reply(session: AsyncSession, station_id: int, reply_id: int) -> CannedReply:

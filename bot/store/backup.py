@@ -15,12 +15,11 @@ from typing import Any
 
 from sqlalchemy import Column, LargeBinary, Table, func, insert, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import TypeDecorator
 
 from bot.store import migrations
 from bot.store.engine import Store
 from bot.store.models import Base
-from bot.store.types import BigId, UtcDateTime
+from bot.store.types import BigId, EncryptedBytes, EncryptedJson, EncryptedText
 
 _FORMAT = "neighbourhood-officer-backup"
 _ROWS_AT_ONCE = 500
@@ -55,6 +54,7 @@ async def backup(store: Store, file: Path) -> int:
 async def restore(store: Store, file: Path) -> int:
     """Fill an empty database from a backup, in one transaction. Returns how many rows."""
     await migrations.migrate(store)
+    _check_whole(file)
     async with store.engine.begin() as connection:
         for table in Base.metadata.sorted_tables:
             if (await connection.execute(select(func.count()).select_from(table))).scalar_one():
@@ -90,30 +90,38 @@ async def _write(connection: AsyncConnection, table: Table | None, rows: list[di
 
 
 def _lines(file: Path) -> Iterator[Any]:
-    """The lines of a backup, after a look that it is whole."""
+    """The lines of a backup one by one: a station's years do not fit into memory."""
     try:
         with gzip.open(file, "rt", encoding="utf-8") as opened:
-            lines = [json.loads(line) for line in opened]
+            for line in opened:
+                yield json.loads(line)
     except FileNotFoundError as error:
         raise BackupError(f"{file}: there is no such file") from error
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise BackupError(f"{file}: is no backup of this program, or is damaged") from error
-    if not lines or not isinstance(lines[0], dict) or lines[0].get("format") != _FORMAT:
+
+
+def _check_whole(file: Path) -> None:
+    """Read all of it once before a row is written."""
+    first = last = None
+    count = 0
+    for last in _lines(file):
+        first = last if first is None else first
+        count += 1
+    if not isinstance(first, dict) or first.get("format") != _FORMAT:
         raise BackupError(f"{file}: is no backup of this program")
-    if lines[0]["schema"] != migrations.newest():
+    if first["schema"] != migrations.newest():
         raise BackupError(
-            f"{file}: was made at schema {lines[0]['schema']}; restore it with the program of that time, then migrate"
+            f"{file}: was made at schema {first['schema']}; restore it with the program of that time, then migrate"
         )
-    if lines[-1] != {"rows": len(lines) - 2}:
+    if last != {"rows": count - 2}:
         raise BackupError(f"{file}: is not complete; take an older backup")
-    yield from lines
 
 
 def _raw_type(column: Column[Any]) -> Any:
     """The type whose values are the stored ones: ciphertext stays ciphertext."""
-    if isinstance(column.type, TypeDecorator) and not isinstance(column.type, UtcDateTime):
-        return LargeBinary()
-    return column.type
+    encrypted = isinstance(column.type, EncryptedText | EncryptedJson | EncryptedBytes)
+    return LargeBinary() if encrypted else column.type
 
 
 def _raw(column: Column[Any]) -> Any:

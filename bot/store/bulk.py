@@ -1,10 +1,10 @@
 """Many rows of one table at once, and rows that may be there already."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
-from sqlalchemy import insert
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 
@@ -14,8 +14,8 @@ async def write_rows(session: AsyncSession, table: type[Any], rows: Sequence[dic
         await session.execute(insert(table), rows)
 
 
-def insert_if_new(session: AsyncSession, table: type[Any]) -> postgresql.Insert | sqlite.Insert:
+def insert_if_new(session: AsyncSession, table: type[Any]) -> Insert:
     """An INSERT that passes over rows whose unique key is taken; both databases spell it alike, SQLAlchemy does not."""
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement: postgresql.Insert | sqlite.Insert = dialect.insert(table.__table__).on_conflict_do_nothing()
+    dialect = import_module(f"sqlalchemy.dialects.{session.get_bind().dialect.name}")
+    statement: Insert = dialect.insert(table.__table__).on_conflict_do_nothing()
     return statement

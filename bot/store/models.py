@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import Enum, ForeignKey, Index, MetaData, String, Text, UniqueConstraint, text
+from sqlalchemy import Enum, ForeignKey, Index, LargeBinary, MetaData, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from bot.message import MessageKind
@@ -73,7 +73,7 @@ class Officer(Row, Base):
     """A person of the station who can log in; `duty` is a week in station time: {"mon": ["08:30-17:30"], …}."""
 
     __tablename__ = "officers"
-    __table_args__ = (UniqueConstraint("station_id", "username"),)
+    __table_args__ = (UniqueConstraint("station_id", "username"), UniqueConstraint("station_id", "wecom_userid"))
 
     username: Mapped[str] = mapped_column(String(40))
     name: Mapped[str] = mapped_column(String(40))
@@ -82,7 +82,11 @@ class Officer(Row, Base):
     role: Mapped[Role] = mapped_column(_state(Role))
     duty: Mapped[dict[str, Any]] = mapped_column(default=dict)
     password_hash: Mapped[str] = mapped_column(String(200), default="")
+    password_given: Mapped[bool] = mapped_column(default=False)  # somebody else chose it: to be changed at the log-in
     totp_secret: Mapped[str | None] = mapped_column(EncryptedText)
+    totp_step: Mapped[int | None] = mapped_column(BigId)  # the newest 30 seconds whose code was used; none older counts
+    wecom_userid: Mapped[str | None] = mapped_column(String(64))  # in small letters: WeCom does not tell them apart
+    wecom_problem: Mapped[str] = mapped_column(String(100), default="")  # why WeCom did not take him as a recipient
     active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime]
 
@@ -127,7 +131,8 @@ class Resident(Row, Base):
 
 
 class ResidentAddress(Row, Base):
-    """A resident on a channel: openid, or web visitor. `window_until` and `window_left` say what may be sent now."""
+    """A resident on a channel: openid, or web visitor. The columns from `window_until` on are the ledger of what may be
+    sent: see bot.actions.ledger."""
 
     __tablename__ = "resident_addresses"
     __table_args__ = (
@@ -143,9 +148,25 @@ class ResidentAddress(Row, Base):
     last_inbound_at: Mapped[datetime | None]
     window_until: Mapped[datetime | None]
     window_left: Mapped[int] = mapped_column(default=0)
+    refused_until: Mapped[datetime | None]  # the platform delivers nothing to him; after this it is asked again …
+    refused_why: Mapped[str | None] = mapped_column(String(200))  # … and this is why
+    notified_at: Mapped[datetime | None]  # told that a message waits; None again with his next message
+    mass_month: Mapped[str | None] = mapped_column(String(7))  # the month in China, "2026-11", in which he got …
+    mass_count: Mapped[int] = mapped_column(default=0)  # … so many mass messages
     created_at: Mapped[datetime]
 
     resident: Mapped[Resident] = relationship(lazy="raise")
+
+
+class NoticeConsent(Base):
+    """A resident accepted notices of a subscription template; the row goes when he or the platform says no."""
+
+    __tablename__ = "notice_consents"
+
+    station_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    address_id: Mapped[int] = mapped_column(ForeignKey("resident_addresses.id"), primary_key=True)
+    template_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    accepted_at: Mapped[datetime]
 
 
 # --- what is said ---------------------------------------------------------------------------------------------------
@@ -154,8 +175,9 @@ class ResidentAddress(Row, Base):
 class Conversation(Row, Base):
     """All that passes between one resident and the station on one address.
 
-    `owner_id` is the one fact that says who speaks: None is the bot, else that officer. `dialogue` is the state of a
-    multi-step exchange under way.
+    `owner_id` and `served_by` say who speaks: that officer, or somebody in the platform's own client (his user id
+    there, "" while the resident waits in its pool); both None: the bot. `dialogue` is the state of a multi-step
+    exchange.
     """
 
     __tablename__ = "conversations"
@@ -168,6 +190,7 @@ class Conversation(Row, Base):
     resident_id: Mapped[int] = mapped_column(ForeignKey("residents.id"))
     channel: Mapped[str] = mapped_column(String(40))
     owner_id: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    served_by: Mapped[str | None] = mapped_column(String(64))
     dialogue: Mapped[dict[str, Any] | None] = mapped_column(EncryptedJson)
     last_topic: Mapped[str | None] = mapped_column(String(60))
     last_message_at: Mapped[datetime | None]
@@ -176,6 +199,11 @@ class Conversation(Row, Base):
     resident: Mapped[Resident] = relationship(lazy="raise")
     address: Mapped[ResidentAddress] = relationship(lazy="raise")
     owner: Mapped[Officer | None] = relationship(lazy="raise")
+
+    @property
+    def speaker(self) -> tuple[int | None, str | None]:
+        """Who speaks; (None, None) is the bot."""
+        return self.owner_id, self.served_by
 
 
 class Direction(StrEnum):
@@ -196,6 +224,9 @@ class MessageState(StrEnum):
     FAILED = "failed"  # given up after several tries; an officer has a ticket for it
 
 
+_TO_FETCH = text("fetch_at IS NOT NULL")
+
+
 class StoredMessage(Row, Base):
     """One message of a conversation, in or out. For an inbound one the bot's decision stands beside it."""
 
@@ -204,6 +235,9 @@ class StoredMessage(Row, Base):
         UniqueConstraint("station_id", "channel", "address", "platform_id"),  # the same message three times is one
         Index("ix_messages_conversation", "station_id", "conversation_id", "id"),  # a conversation, read in order
         Index("ix_messages_unhandled", "state", "retry_at"),  # scheduler: stored but not handled
+        Index(  # scheduler: pictures still with the platform
+            "ix_messages_unfetched", "station_id", "fetch_at", sqlite_where=_TO_FETCH, postgresql_where=_TO_FETCH
+        ),
         Index("ix_messages_unindexed", "station_id", "indexed", "id"),  # scheduler: words still to be indexed
         Index("ix_messages_text", "station_id", "text_index"),  # review: messages with the words asked for
         Index("ix_messages_created", "station_id", "created_at"),  # review by date; retention
@@ -220,6 +254,8 @@ class StoredMessage(Row, Base):
     kind: Mapped[MessageKind] = mapped_column(_state(MessageKind))
     body: Mapped[str] = mapped_column(EncryptedText)
     media_id: Mapped[int | None] = mapped_column(ForeignKey("media.id"))
+    fetches: Mapped[int] = mapped_column(default=0)  # how often the platform was asked for its picture in vain
+    fetch_at: Mapped[datetime | None]  # when it is asked (again); None: there is nothing to fetch
     details: Mapped[dict[str, Any] | None] = mapped_column(EncryptedJson)  # event, location, link; choices of a reply
     in_reply_to: Mapped[int | None] = mapped_column(ForeignKey("messages.id"))
     broadcast_id: Mapped[int | None] = mapped_column(ForeignKey("broadcasts.id"))
@@ -228,6 +264,8 @@ class StoredMessage(Row, Base):
     state: Mapped[MessageState] = mapped_column(_state(MessageState))
     attempts: Mapped[int] = mapped_column(default=0)
     retry_at: Mapped[datetime | None]
+    grant_count: Mapped[int | None]  # what it lets us send, for a message that is handled after a restart:
+    grant_seconds: Mapped[int | None]  # so many messages within so many seconds
     decision: Mapped[str | None] = mapped_column(String(20))
     topic: Mapped[str | None] = mapped_column(String(60))
     candidates: Mapped[list[Any] | None]  # [[topic, score], …], best first
@@ -237,6 +275,7 @@ class StoredMessage(Row, Base):
     indexed: Mapped[bool] = mapped_column(default=False)  # its words are in search_words …
     text_index: Mapped[int | None] = mapped_column(BigId)  # … under this blind index of the whole text
     forgotten: Mapped[bool] = mapped_column(default=False)  # retention took its words
+    recalled: Mapped[bool] = mapped_column(default=False)  # taken back by who sent it: pages hide the words
 
 
 class SearchWord(Base):
@@ -301,12 +340,21 @@ class Outcome(StrEnum):
     NOTHING = "nothing"  # sent by mistake
 
 
+_CALLING = text("calling_since IS NOT NULL")
+
+
 class Ticket(Row, Base):
-    """One matter that a person handles. `priority_rank` is the order of `priority`, for the queue's index."""
+    """One matter that a person handles. `priority_rank` is the order of `priority`, for the queue's index.
+
+    `calling_since`: the resident of a ticket that somebody holds called for help, and nobody has reacted to that yet.
+    """
 
     __tablename__ = "tickets"
     __table_args__ = (
         Index("ix_tickets_queue", "station_id", "state", "priority_rank", "opened_at"),  # the officers' queue
+        Index(  # the red banner: calls on tickets somebody holds
+            "ix_tickets_calling", "station_id", "calling_since", sqlite_where=_CALLING, postgresql_where=_CALLING
+        ),
         Index("ix_tickets_conversation", "station_id", "conversation_id", "id"),  # the open ticket of a conversation
         UniqueConstraint("station_id", "number"),
     )
@@ -328,6 +376,7 @@ class Ticket(Row, Base):
     assigned_at: Mapped[datetime | None]
     answered_at: Mapped[datetime | None]
     reminded_at: Mapped[datetime | None]
+    calling_since: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
 
     conversation: Mapped[Conversation] = relationship(lazy="raise")
@@ -466,7 +515,10 @@ class DeliveryState(StrEnum):
 
 
 DELIVERY_ARROWS: dict[DeliveryState, frozenset[DeliveryState]] = {
-    DeliveryState.QUEUED: frozenset({DeliveryState.SENDING, DeliveryState.SKIPPED, DeliveryState.FAILED}),
+    # Straight to SENT: one call gave a mass message to thousands, and each row only learns of it.
+    DeliveryState.QUEUED: frozenset(
+        {DeliveryState.SENDING, DeliveryState.SKIPPED, DeliveryState.FAILED, DeliveryState.SENT}
+    ),
     DeliveryState.SENDING: frozenset(
         {DeliveryState.SENT, DeliveryState.QUEUED, DeliveryState.FAILED, DeliveryState.SKIPPED}
     ),
@@ -479,7 +531,64 @@ DELIVERY_ARROWS: dict[DeliveryState, frozenset[DeliveryState]] = {
 
 class DeliveryRoute(StrEnum):
     RESPONSE = "response"  # in the HTTP response to the resident's own message
-    OUTBOX = "outbox"
+    OUTBOX = "outbox"  # a customer-service message, or whatever the channel sends one by one
+    MASS = "mass"  # one call for thousands: see MassJob
+    NOTICE = "notice"  # not the message itself but a word that it waits
+    TASK = "task"  # an officer sends it himself: queued until WeCom says that he did (see WeComTask)
+
+
+class MassJobState(StrEnum):
+    QUEUED = "queued"
+    SENDING = "sending"
+    SUBMITTED = "submitted"  # the platform took it; what it did with it comes later
+    DONE = "done"
+    FAILED = "failed"
+
+
+MASS_JOB_ARROWS: dict[MassJobState, frozenset[MassJobState]] = {
+    MassJobState.QUEUED: frozenset({MassJobState.SENDING, MassJobState.FAILED}),
+    MassJobState.SENDING: frozenset({MassJobState.SUBMITTED, MassJobState.QUEUED, MassJobState.FAILED}),
+    MassJobState.SUBMITTED: frozenset({MassJobState.DONE, MassJobState.FAILED}),
+    MassJobState.DONE: frozenset({MassJobState.FAILED}),  # the platform's refusal came after we had given up waiting
+    MassJobState.FAILED: frozenset(),
+}
+
+
+class MassJob(Row, Base):
+    """One call that gives a warning to thousands. The platform knows it by `client_id`, so that it can be repeated.
+
+    `settled_to` is the last delivery that was written down as submitted: that goes in parts after the call.
+    """
+
+    __tablename__ = "mass_jobs"
+    __table_args__ = (
+        UniqueConstraint("client_id"),  # one for each warning and batch
+        Index("ix_mass_jobs_due", "station_id", "state", "retry_at"),  # scheduler: what to submit next
+        Index("ix_mass_jobs_broadcast", "broadcast_id"),  # warning page
+        Index("ix_mass_jobs_report", "station_id", "channel", "msg_id"),  # the platform's report
+    )
+
+    broadcast_id: Mapped[int] = mapped_column(ForeignKey("broadcasts.id"))
+    channel: Mapped[str] = mapped_column(String(40))
+    client_id: Mapped[str] = mapped_column(String(32))
+    state: Mapped[MassJobState] = mapped_column(_state(MassJobState))
+    size: Mapped[int]
+    attempts: Mapped[int] = mapped_column(default=0)
+    retry_at: Mapped[datetime | None]  # due when passed; while SENDING: the end of the sender's lease
+    unknown: Mapped[bool] = mapped_column(default=False)  # an answer was lost: the platform may have it
+    msg_id: Mapped[str | None] = mapped_column(String(40))  # the platform's
+    settled: Mapped[bool] = mapped_column(default=False)
+    settled_to: Mapped[int] = mapped_column(BigId, default=0)
+    total: Mapped[int | None]  # the platform's figures, which are approximate
+    filtered: Mapped[int | None]
+    sent: Mapped[int | None]
+    errors: Mapped[int | None]
+    code: Mapped[str | None] = mapped_column(String(40))
+    reason: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+    first_tried_at: Mapped[datetime | None]
+    submitted_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
 
 
 class Delivery(Row, Base):
@@ -488,10 +597,13 @@ class Delivery(Row, Base):
     __tablename__ = "deliveries"
     __table_args__ = (
         UniqueConstraint("broadcast_id", "resident_id"),  # a warning reaches each recipient once
-        Index("ix_deliveries_due", "state", "retry_at", "rank"),  # outbox: what to send next
+        # outbox: what to send next, in its order, so that a page of it does not sort all that waits
+        Index("ix_deliveries_due", "station_id", "state", "route", "rank", "id", "retry_at"),
         Index("ix_deliveries_address", "address_id", "state"),  # outbox: one at a time to an address, in its order
         Index("ix_deliveries_message", "message_id"),  # ticket page: the state beside a reply
         Index("ix_deliveries_broadcast", "broadcast_id", "state"),  # warning page: counts
+        Index("ix_deliveries_task", "task_id", "state"),  # scheduler: what a task still waits for
+        Index("ix_deliveries_mass_job", "mass_job_id", "id"),  # the recipients of one mass call
     )
 
     message_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id"))
@@ -506,9 +618,28 @@ class Delivery(Row, Base):
     retry_at: Mapped[datetime | None]  # due when passed; while SENDING: the end of the sender's lease
     code: Mapped[str | None] = mapped_column(String(20))
     reason: Mapped[str | None] = mapped_column(String(200))
+    waits: Mapped[bool] = mapped_column(default=False)  # while QUEUED: for the resident's next message
+    unknown: Mapped[bool] = mapped_column(default=False)  # while FAILED: the platform may have it all the same
+    from_character: Mapped[int] = mapped_column(default=0)  # the rest of a long text begins there
+    mass_job_id: Mapped[int | None] = mapped_column(ForeignKey("mass_jobs.id"))
     platform_id: Mapped[str | None] = mapped_column(String(100))
+    task_id: Mapped[int | None] = mapped_column(ForeignKey("wecom_tasks.id"))
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+
+
+class ParkedChannel(Base):
+    """A channel through which nothing goes until `until`; with `alarm` because somebody has to mend something."""
+
+    __tablename__ = "parked_channels"
+
+    station_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    channel: Mapped[str] = mapped_column(String(40), primary_key=True)
+    until: Mapped[datetime]
+    code: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str] = mapped_column(String(200))
+    alarm: Mapped[bool]
+    since: Mapped[datetime]
 
 
 class PlatformToken(Base):
@@ -520,6 +651,206 @@ class PlatformToken(Base):
     channel: Mapped[str] = mapped_column(String(40), primary_key=True)
     token: Mapped[str] = mapped_column(EncryptedText)
     expires_at: Mapped[datetime]
+
+
+class PulledStream(Base):
+    """How far the messages of one account of a platform have been read, where they are fetched and not pushed.
+
+    One reader at a time among all processes: `reader` until `leased_until`; `again` asks it to look once more.
+    """
+
+    __tablename__ = "pulled_streams"
+
+    station_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    channel: Mapped[str] = mapped_column(String(40), primary_key=True)
+    account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    cursor: Mapped[str] = mapped_column(String(128), default="")
+    series: Mapped[str] = mapped_column(String(8))  # begins our numbers of messages, which no other database may repeat
+    answers_from: Mapped[datetime]  # what was written before is stored and not answered
+    reader: Mapped[str | None] = mapped_column(String(32))
+    leased_until: Mapped[datetime | None]
+    again: Mapped[bool] = mapped_column(default=False)
+
+
+# --- WeCom ----------------------------------------------------------------------------------------------------------
+
+
+class TicketNotice(Row, Base):
+    """How often and when officers were told of a ticket in WeCom; a ticket without one is still to be told of."""
+
+    __tablename__ = "ticket_notices"
+    __table_args__ = (UniqueConstraint("ticket_id"),)
+
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id"))
+    urgent: Mapped[bool]  # it was told of as urgent
+    rounds: Mapped[int]
+    last_at: Mapped[datetime]
+
+
+class NoticeState(StrEnum):
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+NOTICE_ARROWS: dict[NoticeState, frozenset[NoticeState]] = {
+    NoticeState.QUEUED: frozenset({NoticeState.SENDING}),
+    NoticeState.SENDING: frozenset({NoticeState.QUEUED, NoticeState.SENT, NoticeState.FAILED}),
+    NoticeState.SENT: frozenset(),
+    NoticeState.FAILED: frozenset(),
+}
+
+
+class OfficerNotice(Row, Base):
+    """One app message to officers in WeCom, from the promise to its end. Its words never change, so that WeCom knows a
+    repetition."""
+
+    __tablename__ = "officer_notices"
+    __table_args__ = (
+        Index("ix_officer_notices_due", "station_id", "state", "retry_at"),  # scheduler: what to send
+        Index("ix_officer_notices_created", "station_id", "created_at"),  # scheduler: not too many in a minute
+    )
+
+    officers: Mapped[list[Any]]  # their numbers; none: the on-call list of the settings
+    title: Mapped[str] = mapped_column(String(60))
+    text: Mapped[str] = mapped_column(String(300))
+    path: Mapped[str] = mapped_column(String(80))  # the page it opens
+    state: Mapped[NoticeState] = mapped_column(_state(NoticeState))
+    attempts: Mapped[int] = mapped_column(default=0)
+    retry_at: Mapped[datetime | None]  # due when passed; while SENDING: the end of the sender's lease
+    code: Mapped[str | None] = mapped_column(String(20))
+    reason: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class ContactWay(Row, Base):
+    """An officer's QR code for one community; `code` is the state WeCom gives back when somebody comes by it.
+
+    WeCom does not list these codes to anybody, so `config_id` is kept.
+    """
+
+    __tablename__ = "contact_ways"
+    __table_args__ = (UniqueConstraint("station_id", "officer_id", "community_id"), UniqueConstraint("code"))
+
+    officer_id: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    community_id: Mapped[int] = mapped_column(ForeignKey("communities.id"))
+    code: Mapped[str] = mapped_column(String(30))
+    config_id: Mapped[str] = mapped_column(String(100), default="")  # "": WeCom has not made it yet
+    qr_code: Mapped[str] = mapped_column(String(300), default="")  # the address of the picture
+    picture: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
+    officer: Mapped[Officer] = relationship(lazy="raise")
+    community: Mapped[Community] = relationship(lazy="raise")
+
+
+class ContactState(StrEnum):
+    HALF = "half"  # the resident added the officer, who has not confirmed yet
+    FRIEND = "friend"
+    LEFT = "left"  # the resident removed the officer
+    REMOVED = "removed"  # the officer removed the resident, or another officer took over
+
+
+class WelcomeState(StrEnum):
+    NONE = "none"  # no code came with the event
+    DUE = "due"
+    SENT = "sent"
+    OVER = "over"  # too late, or somebody else's welcome was first
+
+
+class WeComContact(Row, Base):
+    """A resident as an officer's friend in WeCom. `event_at` is the newest event about the two that was taken in."""
+
+    __tablename__ = "wecom_contacts"
+    __table_args__ = (
+        UniqueConstraint("station_id", "userid", "external_userid"),
+        Index("ix_wecom_contacts_address", "address_id", "state"),  # who may write to a resident
+        Index("ix_wecom_contacts_left", "station_id", "state", "left_at"),  # console: people who left
+        Index("ix_wecom_contacts_welcome", "welcome_state", "welcome_retry_at"),  # scheduler: welcomes cut short
+    )
+
+    userid: Mapped[str] = mapped_column(String(64))  # in small letters
+    external_userid: Mapped[str] = mapped_column(String(80))
+    officer_id: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))  # None: a member who is no officer
+    resident_id: Mapped[int] = mapped_column(ForeignKey("residents.id"))
+    address_id: Mapped[int] = mapped_column(ForeignKey("resident_addresses.id"))
+    way_id: Mapped[int | None] = mapped_column(ForeignKey("contact_ways.id"))
+    state: Mapped[ContactState] = mapped_column(_state(ContactState))
+    change: Mapped[str] = mapped_column(String(40))  # the newest event's own name
+    event_at: Mapped[datetime]
+    added_at: Mapped[datetime]
+    left_at: Mapped[datetime | None]
+    welcome_code: Mapped[str | None] = mapped_column(EncryptedText)
+    welcome_state: Mapped[WelcomeState] = mapped_column(_state(WelcomeState), default=WelcomeState.NONE)
+    welcome_until: Mapped[datetime | None]
+    welcome_retry_at: Mapped[datetime | None]
+    followed_up_at: Mapped[datetime | None]
+    followed_up_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    follow_up: Mapped[str | None] = mapped_column(EncryptedText)  # what came of it
+
+    officer: Mapped[Officer | None] = relationship(lazy="raise", foreign_keys="WeComContact.officer_id")
+    resident: Mapped[Resident] = relationship(lazy="raise")
+
+
+class TaskState(StrEnum):
+    NEW = "new"
+    SUBMITTING = "submitting"
+    WAITING = "waiting"  # for the officer's tap in WeCom
+    DONE = "done"  # each recipient's end is known
+    CANCELLED = "cancelled"
+    FAILED = "failed"  # WeCom did not take it, or nobody knows whether it did
+
+
+TASK_ARROWS: dict[TaskState, frozenset[TaskState]] = {
+    TaskState.NEW: frozenset({TaskState.SUBMITTING, TaskState.CANCELLED}),
+    TaskState.SUBMITTING: frozenset({TaskState.NEW, TaskState.WAITING, TaskState.DONE, TaskState.FAILED}),
+    TaskState.WAITING: frozenset({TaskState.DONE, TaskState.CANCELLED}),
+    TaskState.DONE: frozenset(),
+    TaskState.CANCELLED: frozenset(),
+    TaskState.FAILED: frozenset(),
+}
+
+
+class WeComTask(Row, Base):
+    """A warning for residents who are one officer's friends: WeCom sends it when he taps, and tells when it is asked.
+
+    `next_at` is when the next step is due: handing it in, asking how far it is; while SUBMITTING the end of the lease.
+    """
+
+    __tablename__ = "wecom_tasks"
+    __table_args__ = (
+        Index("ix_wecom_tasks_due", "station_id", "state", "next_at"),  # scheduler: what is due
+        Index("ix_wecom_tasks_broadcast", "broadcast_id"),  # warning page
+    )
+
+    broadcast_id: Mapped[int] = mapped_column(ForeignKey("broadcasts.id"))
+    officer_id: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    userid: Mapped[str] = mapped_column(String(64))  # the sender, as he was called when it was made
+    msgid: Mapped[str] = mapped_column(String(100), default="")
+    state: Mapped[TaskState] = mapped_column(_state(TaskState))
+    attempts: Mapped[int] = mapped_column(default=0)  # of handing it in
+    polls: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[datetime | None]
+    reminders: Mapped[list[Any]] = mapped_column(default=list)  # when the officer was reminded, ISO 8601
+    code: Mapped[str | None] = mapped_column(String(20))
+    reason: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+    submitted_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    officer: Mapped[Officer] = relationship(lazy="raise")
+
+
+class UsedLogin(Base):
+    """The state of a log-in by WeCom that has come back, as SHA-256: none comes back twice."""
+
+    __tablename__ = "used_logins"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    station_id: Mapped[int] = mapped_column(BigId)
+    used_at: Mapped[datetime]
 
 
 # --- what the bot learns --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from bot.store.models import (
     Community,
     CommunityOfficer,
     Delivery,
+    DeliveryRoute,
     Direction,
     Note,
     Officer,
@@ -46,7 +47,6 @@ async def own_communities(session: AsyncSession, officer: Officer) -> list[Commu
 @dataclass(frozen=True, slots=True)
 class QueueCounts:
     open: int
-    urgent: int
     mine: int
 
 
@@ -55,7 +55,6 @@ async def queue_counts(session: AsyncSession, officer: Officer) -> QueueCounts:
     is_open, is_mine = Ticket.state == TicketState.OPEN, Ticket.assignee_id == officer.id
     query = select(
         func.count().filter(is_open),
-        func.count().filter(is_open, Ticket.priority_rank == 0),
         func.count().filter(is_mine, Ticket.state.in_(_HELD)),
     ).where(Ticket.station_id == officer.station_id, Ticket.state.in_((TicketState.OPEN, *_HELD)))
     return QueueCounts(*(await session.execute(query)).one())
@@ -88,13 +87,15 @@ async def open_tickets(session: AsyncSession, officer: Officer) -> list[Ticket]:
     return list((await session.execute(query)).scalars())
 
 
-async def urgent_open(session: AsyncSession, station_id: int) -> list[Ticket]:
-    """Calls for help that nobody has taken, for the red banner."""
+async def calls_for_help(session: AsyncSession, officer: Officer) -> list[Ticket]:
+    """What the red banner may show: urgent tickets nobody has taken, and calls on tickets that somebody holds."""
     query = (
-        select(Ticket)
-        .where(Ticket.station_id == station_id, Ticket.state == TicketState.OPEN, Ticket.priority_rank == 0)
-        .options(joinedload(Ticket.community))
-        .order_by(Ticket.opened_at)
+        _tickets(officer)
+        .where(
+            (Ticket.state == TicketState.OPEN) & (Ticket.priority_rank == 0)
+            | (Ticket.state != TicketState.CLOSED) & Ticket.calling_since.is_not(None)
+        )
+        .order_by(func.coalesce(Ticket.calling_since, Ticket.opened_at), Ticket.id)
         .limit(QUEUE_ROWS)
     )
     return list((await session.execute(query)).scalars())
@@ -123,7 +124,7 @@ async def own_tickets(session: AsyncSession, officer: Officer) -> list[tuple[Tic
         .order_by(Ticket.priority_rank, Ticket.opened_at)
         .limit(QUEUE_ROWS)
     )
-    rows = [(ticket, bool(spoke)) for ticket, spoke in (await session.execute(query))]
+    rows = [(ticket, bool(spoke) or ticket.calling_since is not None) for ticket, spoke in await session.execute(query)]
     return sorted(rows, key=lambda row: not row[1])
 
 
@@ -144,6 +145,7 @@ class TicketPage:
     messages: list[StoredMessage]
     older: bool  # there are messages before these
     deliveries: dict[int, Delivery]  # the newest of each message
+    notices: dict[int, Delivery]  # that it waits, by the message that waits
     notes: list[Note]
     events: list[AuditEvent]
     officers: dict[int, Officer]  # everybody of the station, for names and for handing over
@@ -160,6 +162,7 @@ async def ticket_page(session: AsyncSession, ticket: Ticket, *, before: int | No
         messages=messages,
         older=older,
         deliveries=await newest_deliveries(session, [message.id for message in messages]),
+        notices=await newest_deliveries(session, [message.id for message in messages], notices=True),
         notes=await _notes(session, ticket, since, until),
         events=await _events(session, ticket, since, until),
         officers=await station_officers(session, ticket.station_id),
@@ -182,9 +185,16 @@ async def conversation_messages(
     return rows[:TIMELINE_MESSAGES][::-1], len(rows) > TIMELINE_MESSAGES
 
 
-async def newest_deliveries(session: AsyncSession, message_ids: Sequence[int]) -> dict[int, Delivery]:
-    """How far each message got; after a second sending, that one counts."""
-    query = select(Delivery).where(Delivery.message_id.in_(message_ids)).order_by(Delivery.id)
+async def newest_deliveries(
+    session: AsyncSession, message_ids: Sequence[int], *, notices: bool = False
+) -> dict[int, Delivery]:
+    """How far each message got, or the notice that it waits; after a second sending, that one counts."""
+    is_notice = Delivery.route == DeliveryRoute.NOTICE
+    query = (
+        select(Delivery)
+        .where(Delivery.message_id.in_(message_ids), is_notice if notices else ~is_notice)
+        .order_by(Delivery.id)
+    )
     rows = (await session.execute(query)).scalars()
     return {row.message_id: row for row in rows if row.message_id is not None}
 
@@ -201,6 +211,7 @@ async def _notes(session: AsyncSession, ticket: Ticket, since: datetime | None, 
 _SHOWN_EVENTS = (
     "ticket.opened",
     "ticket.raised",
+    "ticket.attended",
     "ticket.taken",
     "ticket.handed_over",
     "ticket.released",
@@ -249,21 +260,3 @@ async def canned_replies(session: AsyncSession, station_id: int, *, topic: str |
     query = select(CannedReply).where(CannedReply.station_id == station_id).order_by(CannedReply.id)
     rows = list((await session.execute(query)).scalars())
     return sorted(rows, key=lambda row: (row.topic != topic or topic is None, row.topic is not None))
-
-
-async def was_recorded(
-    session: AsyncSession, station_id: int, officer_id: int, action: str, subject: str, *, since: datetime
-) -> bool:
-    """Whether the audit log has this officer doing this to that since then."""
-    query = (
-        select(AuditEvent.seq)
-        .where(
-            AuditEvent.station_id == station_id,
-            AuditEvent.subject == subject,
-            AuditEvent.action == action,
-            AuditEvent.actor_id == officer_id,
-            AuditEvent.at > since,
-        )
-        .limit(1)
-    )
-    return (await session.execute(query)).first() is not None

@@ -1,5 +1,6 @@
 """Residents: what they tell, what is erased, what an import does with good and bad rows, what retention takes."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -113,6 +114,58 @@ async def test_a_picture_is_fetched_while_the_platform_has_it(house: House, froz
     frozen.forward(hours=1)
     await jobs.fetch_pictures(house.desk)
     assert await house.count(Media) == 2
+
+
+async def asked_for(house: House, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the platform is asked for from now on."""
+    asked: list[str] = []
+    fetch = house.channel.fetch_picture
+
+    async def remember(name: str) -> Picture:
+        asked.append(name)
+        return await fetch(name)
+
+    monkeypatch.setattr(house.channel, "fetch_picture", remember)
+    return asked
+
+
+async def test_pictures_the_platform_does_not_give_hold_up_nobody_elses(
+    any_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = any_house
+    asked = await asked_for(house, monkeypatch)
+    for n in range(30):
+        house.channel.pictures[f"slow-{n}"] = SendError(Failure.RETRY, "-1", "平台繁忙")
+        house.channel.pictures[f"gone-{n}"] = SendError(Failure.REFUSED, "40007", "图片已过期")
+        for name in ("slow", "gone"):
+            await house.hear(text_message("", f"o-{name}", kind=MessageKind.IMAGE, media=f"{name}-{n}"))
+    house.channel.pictures["there"] = Picture("image/png", PNG)
+    await house.hear(text_message("", "o-last", kind=MessageKind.IMAGE, media="there"))
+    await jobs.fetch_pictures(house.desk)
+    assert "there" in asked
+    assert await house.count(Media) == 1
+    for _ in range(5):
+        await jobs.fetch_pictures(house.desk)
+    assert len(asked) == len(set(asked)) == 60, "the others one after the other, and none a second time so soon"
+
+
+async def test_a_picture_is_asked_for_ever_more_seldom_and_not_after_the_platform_threw_it_away(
+    house: House, frozen: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = await asked_for(house, monkeypatch)
+    house.channel.pictures["slow"] = SendError(Failure.RETRY, "-1", "平台繁忙")
+    await send_picture(house, "slow")
+    minutes, since = [], frozen.now
+    for _ in range(4 * 24 * 60):
+        before = len(asked)
+        await jobs.fetch_pictures(house.desk)
+        minutes += [int((frozen.now - since).total_seconds() // 60)] * (len(asked) - before)
+        if not (await house.heard())[0].fetch_at:
+            break
+        frozen.now = max(frozen.now + timedelta(minutes=1), (await house.heard())[0].fetch_at or frozen.now)
+    assert minutes[:5] == [0, 1, 2, 12, 72]
+    assert 12 < len(asked) < 20
+    assert not ((await house.heard())[0].details or {}).get("media")
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,141 @@ async def test_a_taken_ticket_is_left_alone(house: House, frozen: FrozenClock) -
         assert heard.empty()
 
 
+# -- a call for help on a ticket somebody holds -----------------------------------------------------------------------
+
+URGENT = "骗子让我正在转账"
+
+
+async def called(house: House, holder: str = "zhang") -> int:
+    """Somebody holds the ticket, and then its resident is in danger."""
+    number = await opened(house)
+    await As(house, holder)(tickets.take, number)
+    assert "110" in str(await house.hear(URGENT, "o-1"))
+    return number
+
+
+async def ringing_for(house: House, username: str, frozen: FrozenClock) -> bool:
+    officer = await house.officer(username)
+    async with house.store.read() as session:
+        calls = await queries.calls_for_help(session, officer)
+    return any(tickets.rings_for(ticket, officer, frozen.now, SHANGHAI) for ticket in calls)
+
+
+async def whom_it_rings_for(house: House, frozen: FrozenClock) -> str:
+    return " ".join([name for name in ("zhang", "li", "fu", "suo") if await ringing_for(house, name, frozen)])
+
+
+async def test_a_call_for_help_rings_for_the_officer_who_holds_the_ticket_then_for_all(
+    any_house: House, frozen: FrozenClock
+) -> None:
+    house = any_house
+    async with house.store.live.listen() as heard:
+        await called(house)
+        changes = [heard.get_nowait() for _ in range(heard.qsize())]
+        assert "call" in [change.what for change in changes]
+        assert "urgent" not in [change.what for change in changes]
+        assert await whom_it_rings_for(house, frozen) == "zhang"
+        await jobs.remind_of_tickets(house.desk)
+        assert heard.empty(), "his minute is not over"
+        frozen.forward(minutes=1)
+        for _ in range(2):
+            await jobs.remind_of_tickets(house.desk)
+            assert heard.get_nowait().what == "urgent"
+            assert heard.empty()
+            await jobs.remind_of_tickets(house.desk)
+            assert heard.empty(), "once a minute"
+            assert await whom_it_rings_for(house, frozen) == "zhang li fu suo"
+            frozen.forward(minutes=1)
+
+
+async def test_a_call_rings_for_everybody_at_once_when_the_holder_is_off_duty(
+    house: House, frozen: FrozenClock
+) -> None:
+    frozen.forward(hours=9)  # 18:30: zhang went home with the ticket in his hands
+    async with house.store.live.listen() as heard:
+        await called(house)
+        assert "urgent" in [heard.get_nowait().what for _ in range(heard.qsize())]
+    assert await whom_it_rings_for(house, frozen) == "zhang li fu suo"
+
+
+async def test_a_second_call_on_an_urgent_ticket_rings_again(house: House, frozen: FrozenClock) -> None:
+    number = await called(house)
+    await As(house, "zhang")(tickets.reply, number, Reply("请不要转账。"))
+    assert await whom_it_rings_for(house, frozen) == ""
+    frozen.forward(minutes=5)
+    await house.hear(URGENT, "o-1")
+    assert await whom_it_rings_for(house, frozen) == "zhang"
+
+
+async def test_what_waits_for_the_resident_rings_too(house: House, frozen: FrozenClock) -> None:
+    number = await opened(house)
+    await As(house, "zhang")(tickets.take, number)
+    await As(house, "zhang")(tickets.wait, number)
+    await house.hear(URGENT, "o-1")
+    (ticket,) = await house.tickets()
+    assert (ticket.state, ticket.priority) == (TicketState.ASSIGNED, Priority.URGENT)
+    assert await whom_it_rings_for(house, frozen) == "zhang"
+
+
+REACTIONS: dict[str, tuple[str, Any, list[Any]]] = {
+    "an answer": ("zhang", tickets.reply, [Reply("我马上来")]),
+    "a note of a colleague": ("li", tickets.note, ["已派巡逻车"]),
+    "having seen it": ("fu", tickets.attend, []),
+    "closing": ("zhang", tickets.close, [Outcome.FRAUD_STOPPED]),
+    "waiting": ("zhang", tickets.wait, []),
+}
+
+
+@pytest.mark.parametrize("reaction", REACTIONS)
+async def test_a_reaction_silences_the_call(house: House, frozen: FrozenClock, reaction: str) -> None:
+    username, action, arguments = REACTIONS[reaction]
+    number = await called(house)
+    frozen.forward(minutes=1)
+    await As(house, username)(action, number, *arguments)
+    assert await whom_it_rings_for(house, frozen) == ""
+    frozen.forward(minutes=1)
+    async with house.store.live.listen() as heard:
+        await jobs.remind_of_tickets(house.desk)
+        assert heard.empty()
+
+
+async def test_who_does_not_answer_residents_silences_nothing(house: House, frozen: FrozenClock) -> None:
+    number = await called(house)
+    with pytest.raises(NotAllowed):
+        await As(house, "guan")(tickets.attend, number)
+    assert await whom_it_rings_for(house, frozen) == "zhang"
+
+
+async def test_a_call_nobody_reacts_to_can_be_taken_over(house: House, frozen: FrozenClock) -> None:
+    number = await called(house)
+    with pytest.raises(Conflict, match="已由同事接手"):
+        await As(house, "li")(tickets.take, number)
+    frozen.forward(minutes=1)
+    await As(house, "li")(tickets.take, number)
+    (ticket,) = await house.tickets()
+    li = await house.officer("li")
+    assert (ticket.assignee_id, (await house.conversation("o-1")).owner_id) == (li.id, li.id)
+    assert await whom_it_rings_for(house, frozen) == ""
+    with pytest.raises(Conflict, match="已由同事接手"):
+        await As(house, "zhang")(tickets.take, number)
+
+
+async def test_a_call_handed_over_rings_for_the_colleague(house: House, frozen: FrozenClock) -> None:
+    number, li = await called(house), await house.officer("li")
+    await As(house, "zhang")(tickets.hand_over, number, li)
+    assert await whom_it_rings_for(house, frozen) == "li"
+
+
+async def test_a_call_given_back_rings_for_everybody(house: House, frozen: FrozenClock) -> None:
+    number = await called(house)
+    async with house.store.live.listen() as heard:
+        await As(house, "zhang")(tickets.release, number)
+        assert "urgent" in [heard.get_nowait().what for _ in range(heard.qsize())]
+    assert await whom_it_rings_for(house, frozen) == "zhang li fu suo"
+    await As(house, "li")(tickets.take, number)
+    assert await whom_it_rings_for(house, frozen) == ""
+
+
 # -- the estimate -----------------------------------------------------------------------------------------------------
 
 

@@ -6,8 +6,9 @@ from typing import Any
 from bot import clock
 from bot.actions import broadcasts as actions
 from bot.store.models import Broadcast
+from tests.support.station import FrozenClock
 
-from .conftest import Caller, Clock, House, add_resident
+from .conftest import Caller, House, add_resident
 
 AUDIENCE: dict[str, Any] = {"age_from": 60, "occupations": ["退休"]}
 DRAFT: dict[str, Any] = {"title": "谨防冒充公检法", "body": "警察不会让您转账。", "audience": AUDIENCE}
@@ -34,7 +35,7 @@ async def expand(house: House, path: str) -> None:
     async with house.store.write() as session:
         row = await session.get_one(Broadcast, int(path.rsplit("/", 1)[1]))
         await actions.start(session, row)
-        while await actions.expand(session, row):
+        while await actions.expand(session, row, {}):
             pass
 
 
@@ -63,7 +64,7 @@ async def test_a_warning_from_draft_to_progress(house: House) -> None:
         "age_from": 60, "age_to": None, "occupations": ["退休"], "communities": [], "languages": [], "genders": [],
     }  # fmt: skip
     assert whole["progress"] == {
-        "total": 2, "arrived": 0, "ended": 1, "states": {"queued": 1, "skipped": 1},
+        "total": 2, "arrived": 0, "submitted": 0, "waiting": 0, "ended": 1, "states": {"queued": 1, "skipped": 1},
         "reasons": [{"reason": "居民没有可用的联系渠道", "count": 1}],
     }  # fmt: skip
     stopped = await chen.do(f"{path}/stop", {"why": "内容有误"})
@@ -98,7 +99,7 @@ async def test_a_warning_sent_back_says_why(house: House) -> None:
     assert (event.actor_id, event.why) == (house.furniture.officers["suo"], "请写明电话号码")
 
 
-async def test_times_are_kept_as_the_moment_they_name(house: House, time: Clock) -> None:
+async def test_times_are_kept_as_the_moment_they_name(house: House, time: FrozenClock) -> None:
     time.now = datetime(2026, 11, 30, tzinfo=UTC)
     chen = await house.caller("chen")
     times = {"send_at": "2026-12-01T08:30:00+08:00", "expires_at": "2026-12-02T00:30:00Z", "repeat": "weekly"}
@@ -160,11 +161,11 @@ async def test_a_community_of_the_next_station_is_none(houses: list[House]) -> N
         assert (heard.slug, heard.fields) == ("invalid", ["audience.communities"])
 
 
-async def test_an_expired_warning_is_not_approved(house: House, time: Clock) -> None:
+async def test_an_expired_warning_is_not_approved(house: House, time: FrozenClock) -> None:
     chen, chief = await house.caller("chen"), await house.caller("suo")
     path = f"/broadcasts/{(await chen.do('/broadcasts', DRAFT | {'expires_at': in_days(0.04)}))['id']}"
     await chen.do(f"{path}/submit")
-    time.move(hours=1)
+    time.forward(hours=1)
     heard = await chief.post(f"{path}/approve", {"seal": (await chief.read(path))["seal"]})
     assert (heard.status, heard.slug) == (422, "refused")
     assert (await chief.read(path))["broadcast"]["state"] == "submitted", "a refusal leaves nothing behind"

@@ -36,7 +36,7 @@ GIVEN: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/broadcasts/{id}/approve"): {"seal": "0" * 64},
     ("POST", "/broadcasts/{id}/send-back"): {"why": "标题太长"},
     ("POST", "/broadcasts/{id}/stop"): {"why": "内容有误"},
-    ("GET", "/search"): {"reason": "核实投诉"},
+    ("POST", "/search"): {"reason": "核实投诉"},
     ("GET", "/communities"): {},
 }
 CLOSED = tuple(route for route in ROUTES if route.needs is not Open.PUBLIC)
@@ -131,6 +131,6 @@ async def test_lists_show_the_own_station_only(houses: list[House]) -> None:
     assert [row["id"] for row in (await chief.read("/tickets"))["tickets"]] == [here.ticket]
     assert (await chief.read("/broadcasts"))["broadcasts"] == []
     assert [row["id"] for row in (await chief.read("/communities"))["communities"]] == here.furniture.communities
-    found = (await chief.read("/search", reason="核实投诉"))["messages"]
+    found = (await chief.do("/search", {"reason": "核实投诉"}))["messages"]
     assert {row["conversation_id"] for row in found} == {here.furniture.conversation}
     assert (await chief.do("/broadcasts/reach", {"audience": AUDIENCE}))["count"] == 1

@@ -7,8 +7,9 @@ import pytest
 from bot.actions.audit import check_chain
 from bot.store import listings
 from bot.store.models import Conversation
+from tests.support.station import FrozenClock
 
-from .conftest import HOME, NAME, PHONE, QUESTION, Clock, House
+from .conftest import HOME, NAME, PHONE, QUESTION, House
 
 
 async def test_a_matter_from_the_queue_to_its_end(house: House) -> None:
@@ -58,7 +59,7 @@ async def test_a_matter_from_the_queue_to_its_end(house: House) -> None:
         "text": "请带户口簿\n到所里办理。",
         "forgotten": False,
         "understood": None,
-        "delivery": {"state": "queued", "reason": None},
+        "delivery": {"state": "queued", "reason": None, "waits": False, "unknown": False},
     }
     assert [(note["id"], note["text"]) for note in whole["notes"]] == [(noted["note_id"], "已核对户籍。")]
     assert [event["action"] for event in whole["events"]] == [
@@ -86,18 +87,18 @@ async def test_personal_data_is_masked_everywhere(house: House) -> None:
     heard = [
         whole,
         await chief.read("/tickets"),
-        await chief.read("/search", reason="核实投诉"),
+        await chief.do("/search", {"reason": "核实投诉"}),
         await chief.do("/broadcasts/reach", {"audience": {}}),
     ]
     for personal in (NAME, PHONE, HOME, "visitor-1"):
         assert personal not in str(heard)
 
 
-async def test_looking_at_a_ticket_is_kept_once_an_hour(house: House, time: Clock) -> None:
+async def test_looking_at_a_ticket_is_kept_once_an_hour(house: House, time: FrozenClock) -> None:
     chen, fu = await house.caller("chen"), await house.caller("fu")
     for caller in (chen, chen, fu):
         await caller.read(f"/tickets/{house.ticket}")
-    time.move(minutes=61)
+    time.forward(minutes=61)
     await chen.read(f"/tickets/{house.ticket}")
     people = house.furniture.officers
     assert [event.actor_id for event in await house.audit("ticket.viewed")] == [

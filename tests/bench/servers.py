@@ -20,6 +20,7 @@ from wechatpy.replies import TextReply
 
 from bot.actions import stations
 from bot.app import create_app, load_keys
+from bot.commands.serving import settled
 from bot.config import Config, parse_config
 from bot.store import migrations
 from bot.store.encryption import new_key
@@ -68,7 +69,7 @@ async def prepare(settings: Config) -> None:
 async def full(database_url: str, api_base: str) -> web.Application:
     settings = config(database_url, api_base)
     await prepare(settings)
-    return await create_app(settings)
+    return await settled(create_app(settings))
 
 
 WriteRow = Callable[[str, str, str], Awaitable[None]]

@@ -43,7 +43,7 @@ from bot.store.models import (
 )
 from bot.visitors import Visitors
 from scheduler.outbox import Outbox
-from tests.support.station import CHANNEL, DATA_KEY, NAME, FrozenClock, House, frozen_clock, until
+from tests.support.station import CHANNEL, DATA_KEY, NAME, SOON_SECONDS, FrozenClock, House, frozen_clock, until
 
 KEY = b"k" * 32
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture" * 20
@@ -81,7 +81,7 @@ class Live:
     async def next(self) -> Happened | None:
         """The next event; None for a heartbeat, EOFError at the end."""
         block: list[str] = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON_SECONDS):
             while True:
                 line = (await self.response.content.readline()).decode()
                 if not line:
@@ -112,7 +112,10 @@ class Browser:
     def __init__(self, url: str) -> None:
         self.url = url
         self.session = aiohttp.ClientSession(
-            url, cookie_jar=aiohttp.CookieJar(unsafe=True), headers={"Origin": url}, timeout=aiohttp.ClientTimeout(10)
+            url,
+            cookie_jar=aiohttp.CookieJar(unsafe=True),
+            headers={"Origin": url},
+            timeout=aiohttp.ClientTimeout(SOON_SECONDS),
         )
 
     async def __aenter__(self) -> Self:
@@ -283,7 +286,7 @@ async def start(sqlite_url: str, time: FrozenClock) -> AsyncIterator[Start]:
             app = web.Application(client_max_size=3 * 1024 * 1024)
             app.add_routes(channel.routes())
             app.on_shutdown.append(channel.end_streams)
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=5 * SOON_SECONDS)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -930,7 +933,7 @@ async def test_open_pages_do_not_hold_up_the_stop(chat: Chat) -> None:
     visitor = await chat.visitor()
     async with visitor.live() as page:
         await page.until("state")
-        async with asyncio.timeout(1):  # the server itself would wait for five
+        async with asyncio.timeout(SOON_SECONDS):  # the server itself would wait five times as long
             await chat.runner.cleanup()
         with pytest.raises(EOFError):
             await page.until("line")

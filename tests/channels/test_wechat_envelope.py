@@ -358,12 +358,12 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_xml_is_refused_at_once_inside_and_outside(wire: Pusher, name: str) -> None:
     body = HOSTILE[name]
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(RefusedError):
         envelope().open(envelope().check_stamp(MultiDict(wire.sign(text()).query)), body)  # as the outer XML
     with pytest.raises(RefusedError):
         open_signed(wire.sign(body[:40_000] if name == "too large" else body))  # inside, rightly signed
-    assert time.perf_counter() - started < 0.2
+    assert time.process_time() - started < 0.2
 
 
 def test_a_plain_declaration_and_numeric_references_are_fine(wire: Pusher) -> None:

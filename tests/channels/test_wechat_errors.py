@@ -7,7 +7,8 @@ import pytest
 
 from bot import clock
 from bot.channels.base import Failure
-from bot.channels.wechat_errors import TABLE, error_of, request_id_in, row_for, token_row_for
+from bot.channels.platform_errors import error_of, request_id_in
+from bot.channels.wechat_errors import OFFICIAL_ACCOUNT
 from tests.channels.conftest import Moment
 
 RETRY, LATER, REFUSED, DOWN = Failure.RETRY, Failure.LATER, Failure.REFUSED, Failure.CHANNEL_DOWN
@@ -26,7 +27,7 @@ ROWS = [(int(code), failure) for failure, codes in EXPECTED.items() for code in 
 def test_every_code_has_its_meaning_and_a_sentence_that_says_what_to_do(
     code: int, failure: Failure, moment: Moment
 ) -> None:
-    error = error_of(row_for(code), code)
+    error = error_of(OFFICIAL_ACCOUNT.row_for(code), code)
     assert (error.failure, error.code) == (failure, str(code))
     assert error.reason.endswith("。") and 8 <= len(error.reason) <= 120  # noqa: PT018  # the column takes 200
     assert re.search("[一-鿿]", error.reason)
@@ -36,16 +37,16 @@ def test_every_code_has_its_meaning_and_a_sentence_that_says_what_to_do(
 
 
 def test_what_only_a_person_can_mend_raises_an_alarm() -> None:
-    alarming = {code for code, row in TABLE.items() if row.alarm}
+    alarming = {code for code, row in OFFICIAL_ACCOUNT.rows.items() if row.alarm}
     assert {int(code) for code in EXPECTED[DOWN].split()} <= alarming
     assert {40130, 40031, 40032, 43116, 44004, 47001, 47003, 45008, 45067, 45009, 45028} <= alarming
     assert not alarming & {-1, 45015, 45047, 43004, 50005, 45011}
-    assert row_for(99999).alarm  # never seen: somebody must look
+    assert OFFICIAL_ACCOUNT.row_for(99999).alarm  # never seen: somebody must look
 
 
 @pytest.mark.parametrize(("code", "after"), [(45011, 60), (45066, 60), (89504, 1800)])
 def test_when_to_try_again(code: int, after: int, moment: Moment) -> None:
-    assert error_of(row_for(code), code).after == timedelta(seconds=after)
+    assert error_of(OFFICIAL_ACCOUNT.row_for(code), code).after == timedelta(seconds=after)
 
 
 @pytest.mark.parametrize(
@@ -54,16 +55,18 @@ def test_when_to_try_again(code: int, after: int, moment: Moment) -> None:
 def test_a_daily_quota_begins_anew_at_midnight_in_china(now: tuple[int, int, int, int, int], hours: float) -> None:
     clock.set_source(lambda: datetime(*now, tzinfo=UTC))
     try:
-        assert error_of(row_for(45009), 45009).after == timedelta(hours=hours)
+        assert error_of(OFFICIAL_ACCOUNT.row_for(45009), 45009).after == timedelta(hours=hours)
     finally:
         clock.set_source(None)
 
 
 def test_a_refused_ip_is_named_and_nothing_else_of_the_text() -> None:
-    error = error_of(row_for(40164), 40164, "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, secret abc rid: 1-2")
+    error = error_of(
+        OFFICIAL_ACCOUNT.row_for(40164), 40164, "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, secret abc rid: 1-2"
+    )
     assert "203.0.113.9" in error.reason
     assert "abc" not in error.reason
-    assert "白名单" in error_of(row_for(40164), 40164, "no address here").reason
+    assert "白名单" in error_of(OFFICIAL_ACCOUNT.row_for(40164), 40164, "no address here").reason
 
 
 @pytest.mark.parametrize(
@@ -71,13 +74,13 @@ def test_a_refused_ip_is_named_and_nothing_else_of_the_text() -> None:
     [40001, 40002, 40013, 40125, 40164, 40243, 41002, 41004, 43002, 50004, 50007, 89503, 89506, 89507, 77777, 45015],
 )
 def test_without_a_token_the_channel_is_down(code: int) -> None:
-    row = token_row_for(code)
+    row = OFFICIAL_ACCOUNT.token_row_for(code)
     assert (row.failure, row.alarm) == (DOWN, True)
 
 
 @pytest.mark.parametrize("code", [-1, 45009, 45011])
 def test_a_busy_token_call_is_tried_again(code: int) -> None:
-    assert token_row_for(code).failure is RETRY
+    assert OFFICIAL_ACCOUNT.token_row_for(code).failure is RETRY
 
 
 def test_the_number_of_the_call_is_found() -> None:
@@ -88,5 +91,5 @@ def test_the_number_of_the_call_is_found() -> None:
 def test_the_sentences_are_for_people() -> None:
     """No officer should read an English word other than the names on the platform's own pages."""
     known = {"AppID", "AppSecret", "IP"}
-    source = {word for row in TABLE.values() for word in re.findall("[A-Za-z]+", row.reason)}
+    source = {word for row in OFFICIAL_ACCOUNT.rows.values() for word in re.findall("[A-Za-z]+", row.reason)}
     assert source <= known

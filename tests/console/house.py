@@ -1,66 +1,56 @@
-"""A console on an empty database: two stations, officers of every role, residents, tickets, and browsers for them."""
+"""A console on a furnished database: two stations, people of every role, residents, tickets, and browsers for them."""
 
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from aiohttp import ClientResponse, ClientSession, CookieJar
 from aiohttp.test_utils import TestServer
-from argon2 import PasswordHasher
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
-from bot.actions import conversations, officers, tickets
+from bot.actions import tickets
 from bot.actions.audit import Actor
-from bot.actions.conversations import Address
-from bot.actions.residents import set_name, set_phone
 from bot.config import Config, SecuritySettings, ServerSettings, StationSettings
-from bot.message import MessageKind, Reply
-from bot.router import StationInfo
 from bot.runtime import Runtime
-from bot.store import encryption
 from bot.store.engine import Store
 from bot.store.models import (
     AuditEvent,
-    Author,
     Broadcast,
     BroadcastState,
     CannedReply,
-    Community,
+    ContactWay,
     Conversation,
-    Direction,
     EntryVersion,
     Media,
-    MessageState,
     Officer,
     Priority,
-    Resident,
-    ResidentAddress,
-    Role,
-    Station,
-    StoredMessage,
     Ticket,
     VersionState,
 )
+from tests.support.station import DATA_KEY
+from tests.support.two_stations import (
+    PASSWORD,
+    Staffed,
+    add_conversation,
+    add_resident,
+    add_station,
+    ask,
+    inbound,
+)
 
-PASSWORD = "plum blossom 47"
-PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)  # made once, cheap on purpose
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360606060000000050001a5f64540"
     "0000000049454e44ae426082"
 )
-DATA_KEY = encryption.new_key()
 
 
 @dataclass
-class StationHouse:
+class StationHouse(Staffed):
     """A station with its people and one matter of each kind, by their row numbers."""
 
-    station: StationInfo
-    officers: dict[str, int] = field(default_factory=dict)  # by username
-    communities: list[int] = field(default_factory=list)
     residents: list[int] = field(default_factory=list)
     conversations: list[int] = field(default_factory=list)
     tickets: dict[str, int] = field(default_factory=dict)  # "open", "urgent"
@@ -174,143 +164,66 @@ class House:
         async with self.store.write() as session:
             row = await session.get_one(Ticket, self.first.tickets[ticket])
             conversation = await session.get_one(Conversation, row.conversation_id)
-            message = _inbound(conversation, text, **columns)
+            message = inbound(conversation, text, **columns)
             session.add(message)
             await session.flush()
             await tickets.heard(session, conversation)
             return message.id
 
 
-def _inbound(conversation: Conversation, text: str, **columns: Any) -> StoredMessage:
-    now = clock.now()
-    values: dict[str, Any] = {
-        "station_id": conversation.station_id,
-        "conversation_id": conversation.id,
-        "direction": Direction.IN,
-        "author": Author.RESIDENT,
-        "channel": conversation.channel,
-        "address": f"visitor-{conversation.id}",
-        "kind": MessageKind.TEXT,
-        "body": text,
-        "sent_at": now,
-        "created_at": now,
-        "state": MessageState.HANDLED,
-    }
-    return StoredMessage(**{**values, **columns})
-
-
-_PEOPLE = (
-    ("chen", "陈建国", Role.OFFICER),
-    ("zhang", "张敏", Role.OFFICER),
-    ("fu", "傅小军", Role.AUXILIARY),
-    ("suo", "索立新", Role.CHIEF),
-    ("shen", "沈静", Role.REVIEWER),
-    ("guan", "管志强", Role.ADMIN),
-)
 _RESIDENTS = (("王小明", "13812345678", "3幢502室"), ("李秀英", "13987654321", "7幢101室"), (None, None, None))
 
 
-async def furnish(store: Store, name: str) -> StationHouse:
+async def furnish(session: AsyncSession, name: str) -> StationHouse:
     """A station with six people, two communities, three residents, an open and an urgent ticket."""
     now = clock.now()
-    async with store.write() as session:
-        row = Station(name=name, timezone="Asia/Shanghai", settings={}, created_at=now)
-        session.add(row)
-        await session.flush()
-        house = StationHouse(StationInfo(row.id, row.name, row.timezone, {}))
-        actor = Actor(row.id)
-        communities = [
-            Community(station_id=row.id, name=f"{name[:2]}{number}社区", code=f"c{number}") for number in (1, 2)
-        ]
-        session.add_all(communities)
-        await session.flush()
-        house.communities = [community.id for community in communities]
-        for username, person, role in _PEOPLE:
-            officer = await officers.add_officer(
-                session, row.id, username=username, name=person, role=role, password_hash=PASSWORD_HASH,
-                badge=f"33{len(house.officers):04d}", duty={"mon": ["08:30-17:30"]}, actor=actor,
-            )  # fmt: skip
-            house.officers[username] = officer.id
-        zhang = await session.get_one(Officer, house.officers["zhang"])
-        await officers.set_communities(session, zhang, [communities[1].id], actor=actor)
-        for number, (called, phone, home) in enumerate(_RESIDENTS):
-            resident = Resident(
-                station_id=row.id, created_at=now, community_id=communities[number % 2].id, home=home, birth_year=1956
-            )
-            set_name(resident, called)
-            set_phone(resident, phone)
-            session.add(resident)
-            await session.flush()
-            house.residents.append(resident.id)
-            conversation = await _conversation(session, resident)
-            house.conversations.append(conversation.id)
-        await _open(session, house, 0, "open", "身份证丢了怎么补办", Priority.NORMAL, "idcard.lost")
-        media = Media(station_id=row.id, content_type="image/png", data=PNG, created_at=now)
-        canned = CannedReply(station_id=row.id, title="补办身份证", body="请带户口簿到户籍窗口。", topic="idcard.lost")
-        warning = Broadcast(
-            station_id=row.id, title="冒充客服退款诈骗提醒", body="凡是要求转账退款的都是诈骗。", audience={},
-            state=BroadcastState.DRAFT, author_id=house.officers["chen"], created_at=now,
-        )  # fmt: skip
-        draft = EntryVersion(
-            station_id=row.id, topic="idcard.lost", version=1, content={"phrases": ["证件落在出租车上没了"]},
-            state=VersionState.DRAFT, author_id=house.officers["chen"], created_at=now,
-        )  # fmt: skip
-        session.add_all([media, canned, warning, draft])
-        await session.flush()
-        house.rows |= {
-            "media": media.id,
-            "canned": canned.id,
-            "broadcasts": warning.id,
-            "review": house.conversations[0],
-            "residents": house.residents[0],
-            "officers": house.officers["fu"],
-            "communities": house.communities[0],
-            "learning": draft.id,
-        }
-        await _open(session, house, 1, "urgent", "我正在给骗子转账", Priority.URGENT, "emergency.fraud_now")
+    staffed = await add_station(session, name)
+    house = StationHouse(staffed.station, staffed.officers, staffed.communities)
+    number, chen = house.station.id, house.officers["chen"]
+    spoken = []
+    for place, (called, phone, home) in enumerate(_RESIDENTS):
+        resident = await add_resident(
+            session, number, house.communities[place % 2], called, phone, home=home, birth_year=1956
+        )
+        house.residents.append(resident.id)
+        spoken.append(await add_conversation(session, resident))
+    house.conversations = [conversation.id for conversation in spoken]
+    question = await ask(
+        session, spoken[0], "身份证丢了怎么补办", topic="idcard.lost", priority=Priority.NORMAL, minutes_ago=7
+    )
+    media = Media(station_id=number, content_type="image/png", data=PNG, created_at=now)
+    canned = CannedReply(station_id=number, title="补办身份证", body="请带户口簿到户籍窗口。", topic="idcard.lost")
+    warning = Broadcast(
+        station_id=number, title="冒充客服退款诈骗提醒", body="凡是要求转账退款的都是诈骗。", audience={},
+        state=BroadcastState.DRAFT, author_id=chen, created_at=now,
+    )  # fmt: skip
+    draft = EntryVersion(
+        station_id=number, topic="idcard.lost", version=1, content={"phrases": ["证件落在出租车上没了"]},
+        state=VersionState.DRAFT, author_id=chen, created_at=now,
+    )  # fmt: skip
+    way = ContactWay(
+        station_id=number, officer_id=house.officers["zhang"], community_id=house.communities[1],
+        code=f"code-{number}", created_at=now,
+    )  # fmt: skip
+    session.add_all([media, canned, warning, draft, way])
+    await session.flush()
+    urgent = await ask(
+        session, spoken[1], "我正在给骗子转账", topic="emergency.fraud_now", priority=Priority.URGENT, minutes_ago=7
+    )
+    house.tickets = {"open": question.id, "urgent": urgent.id}
+    house.rows = {
+        "tickets": urgent.id,
+        "media": media.id,
+        "canned": canned.id,
+        "broadcasts": warning.id,
+        "review": house.conversations[0],
+        "residents": house.residents[0],
+        "officers": house.officers["fu"],
+        "communities": house.communities[0],
+        "contacts": way.id,
+        "learning": draft.id,
+    }
     return house
-
-
-async def _conversation(session: Any, resident: Resident) -> Conversation:
-    now = clock.now()
-    address = ResidentAddress(
-        station_id=resident.station_id,
-        resident_id=resident.id,
-        channel="web",
-        address=f"visitor-{resident.id}",
-        created_at=now,
-    )
-    session.add(address)
-    await session.flush()
-    conversation = Conversation(
-        station_id=resident.station_id, address_id=address.id, resident_id=resident.id, channel="web", created_at=now
-    )
-    session.add(conversation)
-    await session.flush()
-    found = await conversations.find(session, resident.station_id, Address("web", address.address))
-    assert found is not None
-    return found
-
-
-async def _open(
-    session: Any, house: StationHouse, number: int, name: str, text: str, priority: Priority, topic: str
-) -> None:
-    conversation = await conversations.find(
-        session, house.station.id, Address("web", f"visitor-{house.residents[number]}")
-    )
-    assert conversation is not None
-    message = _inbound(
-        conversation, text, decision="officer", topic=topic, candidates=[[topic, 0.91], ["idcard.renew", 0.4]],
-        words=["身份证"],
-    )  # fmt: skip
-    session.add(message)
-    await session.flush()
-    await conversations.say(session, conversation, Reply("已为您转给民警。"), author=Author.BOT, now=clock.now())
-    ticket = await tickets.open_ticket(
-        session, conversation, priority=priority, topic=topic, subject=text, message_id=message.id,
-        now=clock.now() - timedelta(minutes=7), timezone="Asia/Shanghai",
-    )  # fmt: skip
-    house.tickets[name] = house.rows["tickets"] = ticket.id
 
 
 MakeHouse = Callable[..., Awaitable[House]]  # (url, *, server={…}, security={…})

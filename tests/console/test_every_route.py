@@ -6,8 +6,9 @@ from bot.console.guard import Open, Route
 from bot.console.routes import ROUTES
 from bot.console.texts import ERRORS, STALE_FORM
 from bot.security.permissions import Permission, may
-from bot.store.models import Role, TicketState
-from tests.console.house import PASSWORD, Browser, House, MakeHouse
+from bot.store.models import Officer, Role, TicketState
+from tests.console.house import Browser, House, MakeHouse
+from tests.support.two_stations import PASSWORD
 
 ROLES = {
     "chen": Role.OFFICER,
@@ -106,11 +107,27 @@ async def test_before_the_second_factor_only_its_page_opens(make_house: MakeHous
         assert response.headers["Location"].startswith("/console/second-factor"), route.path
 
 
+async def test_with_a_password_that_was_handed_out_only_the_form_to_change_it_opens(house: House) -> None:
+    browser = await house.logged_in("suo")
+    async with house.store.write() as session:
+        (await session.get_one(Officer, house.first.officers["suo"])).password_given = True
+    page = await browser.read("/console/me")
+    assert "请先修改密码" in page
+    assert "/console/tickets" not in page
+    for route in ASKED_FOR:
+        if route.needs is not Open.OWN:
+            response = await (browser.get if route.method == "GET" else browser.post)(house.address(route.path))
+            assert (response.status, response.headers["Location"]) == (303, "/console/me"), route.path
+
+
 def test_every_route_says_what_it_needs() -> None:
     public = {route.path for route in ROUTES if route.needs is Open.PUBLIC}
-    assert public == {"/console/static/{name}", "/console/login"}
+    login = "/console/login"
+    assert public == {"/console/static/{name}", login, f"{login}/wecom", f"{login}/wecom/back"}
     half = {route.path for route in ROUTES if route.needs is Open.HALF}
     assert half == {"/console/second-factor", "/console/logout"}
+    own = {route.path for route in ROUTES if route.needs is Open.OWN}
+    assert own == {"/console/me", "/console/me/password"}
     for route in ROUTES:
         needs = route.needs if isinstance(route.needs, tuple) else (route.needs,)
         assert needs

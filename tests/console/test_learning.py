@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import select
 
 from bot.store.models import Conversation, EntryVersion, SettledSentence, StoredMessage, VersionState
-from tests.console.house import PASSWORD, Browser, House, _inbound
+from tests.console.house import Browser, House
 from tests.support.browser import Device, People
+from tests.support.two_stations import PASSWORD, inbound
 
 ENTRY = {
     "title": "夜市摆摊登记",
@@ -29,7 +30,7 @@ async def asked(house: House, *texts: str, **columns: object) -> list[int]:
     values = {"decision": "unknown", "candidates": [], "words": [], **columns}
     async with house.store.write() as session:
         conversation = await session.get_one(Conversation, house.first.conversations[2])
-        rows: list[StoredMessage] = [_inbound(conversation, text, **values) for text in texts]
+        rows: list[StoredMessage] = [inbound(conversation, text, **values) for text in texts]
         session.add_all(rows)
         await session.flush()
         return [row.id for row in rows]

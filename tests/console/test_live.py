@@ -15,8 +15,7 @@ from bot.console import live
 from bot.security import sessions
 from bot.store.live import Change, Kind
 from tests.console.house import Browser, House
-
-SOON_SECONDS = 5.0
+from tests.support.station import SOON_SECONDS
 
 
 @dataclass
@@ -80,6 +79,14 @@ async def test_the_officer_hears_when_his_own_resident_writes(house: House) -> N
             assert (name, data["what"], data["mine"]) == ("ticket", "message", expected)
 
 
+async def test_a_call_for_help_on_a_held_ticket_is_loud_for_its_officer(house: House) -> None:
+    await house.take("chen", "open")
+    async with listening(await house.logged_in("chen")) as mine, listening(await house.logged_in("zhang")) as other:
+        tell(house, Kind.TICKET, "call", row=house.first.tickets["open"])
+        assert (await mine.event())[1] == {"id": house.first.tickets["open"], "what": "call", "mine": True}
+        assert (await other.event())[1]["mine"] is False
+
+
 async def test_two_officers_on_one_ticket_see_each_other(house: House) -> None:
     chen, zhang = await house.logged_in("chen"), await house.logged_in("zhang")
     ticket = house.first.tickets["open"]
@@ -113,7 +120,7 @@ async def test_the_stream_ends_with_the_log_in(house: House, monkeypatch: pytest
 
 async def test_open_streams_do_not_hold_up_the_end_of_the_program(house: House) -> None:
     async with listening(await house.logged_in("chen")) as stream:
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(SOON_SECONDS / 2):  # the server itself would wait for a minute
             await house.servers[0].close()
         with pytest.raises((EOFError, OSError)):
             await stream.event()

@@ -12,7 +12,8 @@ import pytest
 from bot import clock
 from bot.console.texts import WRONG_LOGIN
 from bot.security import passwords, sessions
-from tests.console.house import PASSWORD, Browser, House, MakeHouse
+from tests.console.house import Browser, House, MakeHouse
+from tests.support.two_stations import PASSWORD
 
 NEW_PASSWORD = "winter rain 2026 lane"
 
@@ -190,13 +191,13 @@ def secret_in(page: str) -> str:
     return found[1]
 
 
-async def test_with_a_second_factor_the_password_alone_is_not_enough(house: House) -> None:
+async def test_with_a_second_factor_the_password_alone_is_not_enough(house: House, later: Later) -> None:
     browser = await house.logged_in("chen")
     secret = secret_in(await browser.read("/console/me/second-factor"))
     wrong = await browser.post("/console/me/second-factor", secret=secret, code="000000")
     assert wrong.status == 422
     assert secret_in(await wrong.text()) == secret, "no new scan after a mistyped code"
-    right = await browser.post("/console/me/second-factor", secret=secret, code=pyotp.TOTP(secret).now())
+    right = await browser.post("/console/me/second-factor", secret=secret, code=pyotp.TOTP(secret).at(clock.now()))
     assert right.headers["Location"] == "/console/me?done=factor_on"
 
     again = house.browser()
@@ -205,21 +206,30 @@ async def test_with_a_second_factor_the_password_alone_is_not_enough(house: Hous
     assert (await again.get("/console/tickets")).headers["Location"].startswith("/console/second-factor")
     await again.get("/console/second-factor?next=/console/canned")
     assert (await again.post("/console/second-factor", code="000000")).status == 422
-    through = await again.post("/console/second-factor", code=pyotp.TOTP(secret).now(), next="/console/canned")
+    seen = await again.post("/console/second-factor", code=pyotp.TOTP(secret).at(clock.now()), next="/console/canned")
+    assert seen.status == 422, "the code was used to switch it on"
+    later.by(timedelta(minutes=2))
+    code = pyotp.TOTP(secret).at(clock.now())
+    through = await again.post("/console/second-factor", code=code, next="/console/canned")
     assert through.headers["Location"] == "/console/canned"
     assert (await again.get("/console/tickets")).status == 200
+    overlooked = house.browser()
+    await overlooked.log_in("chen")
+    await overlooked.get("/console/second-factor")
+    assert (await overlooked.post("/console/second-factor", code=code)).status == 422, "and this one to come in"
+    assert (await overlooked.get("/console/tickets")).headers["Location"].startswith("/console/second-factor")
 
 
 async def test_codes_cannot_be_guessed_one_after_the_other(house: House) -> None:
     browser = await house.logged_in("chen")
     secret = secret_in(await browser.read("/console/me/second-factor"))
-    await browser.post("/console/me/second-factor", secret=secret, code=pyotp.TOTP(secret).now())
+    await browser.post("/console/me/second-factor", secret=secret, code=pyotp.TOTP(secret).at(clock.now()))
     thief = house.browser()
     await thief.log_in("chen")
     await thief.get("/console/second-factor")
     for _ in range(passwords.FAILURES):
         assert (await thief.post("/console/second-factor", code="000000")).status == 422
-    late = await thief.post("/console/second-factor", code=pyotp.TOTP(secret).now())
+    late = await thief.post("/console/second-factor", code=pyotp.TOTP(secret).at(clock.now()))
     assert "15分钟后再试" in await late.text()
 
 
@@ -228,7 +238,7 @@ async def test_where_it_is_required_it_is_set_up_at_the_first_log_in(make_house:
     browser = house.browser()
     await browser.log_in("chen")
     secret = secret_in(await browser.read("/console/second-factor"))
-    through = await browser.post("/console/second-factor", secret=secret, code=pyotp.TOTP(secret).now())
+    through = await browser.post("/console/second-factor", secret=secret, code=pyotp.TOTP(secret).at(clock.now()))
     assert through.headers["Location"] == "/console"
     refused = await browser.post("/console/me/second-factor/off", current=PASSWORD)
     assert refused.status == 422
@@ -239,7 +249,7 @@ async def test_where_it_is_required_it_is_set_up_at_the_first_log_in(make_house:
 async def test_switching_it_off_takes_the_password(house: House) -> None:
     browser = await house.logged_in("chen")
     secret = secret_in(await browser.read("/console/me/second-factor"))
-    await browser.post("/console/me/second-factor", secret=secret, code=pyotp.TOTP(secret).now())
+    await browser.post("/console/me/second-factor", secret=secret, code=pyotp.TOTP(secret).at(clock.now()))
     assert (await browser.post("/console/me/second-factor/off", current="not the password")).status == 422
     assert (await house.officer("chen")).totp_secret == secret
     assert (await browser.post("/console/me/second-factor/off", current=PASSWORD)).status == 303

@@ -39,9 +39,19 @@ async def test_a_new_person_logs_in_with_the_password_that_was_shown_once(house:
     password = password_on(page)
     assert 'value="钱立"' not in page, "the form is empty for the next one"
     assert password not in await admin.read("/console/officers")
-    response = await house.browser().log_in("qian.li", password)
+    browser = house.browser()
+    response = await browser.log_in("qian.li", password)
     assert response.status == 303
+    assert (await browser.get("/console/tickets")).headers["Location"] == "/console/me"
+    await browser.read("/console/me")
+    same = await browser.post("/console/me/password", current=password, new=password, again=password)
+    assert "要和当前密码不一样" in await same.text()
+    own = "willow river 2026"
+    changed = await browser.post("/console/me/password", current=password, new=own, again=own)
+    assert changed.headers["Location"] == "/console/me?done=password"
+    assert (await browser.get("/console/tickets")).status == 200
     officer = await named(house, "qian.li")
+    assert not officer.password_given
     assert (officer.role, officer.badge) == (Role.AUXILIARY, "F0099")
     assert password not in officer.password_hash
 
@@ -135,7 +145,9 @@ async def test_a_reset_password_is_shown_once_and_ends_the_log_ins(house: House)
     assert 'class="password"' not in await admin.read(f"/console/officers/{officer.id}")
     assert (await working.get("/console/tickets")).status == 303, "logged out"
     assert (await house.browser().log_in("zhang")).status == 422
-    assert (await house.browser().log_in("zhang", password)).status == 303
+    again = house.browser()
+    assert (await again.log_in("zhang", password)).status == 303
+    assert "请先修改密码" in await again.read("/console/me")
 
 
 async def test_an_admin_cannot_lock_himself_out(house: House) -> None:

@@ -14,7 +14,7 @@ from bot import clock
 from bot.console.export import harmless
 from bot.console.review import excerpt, highlighted
 from bot.store import search
-from bot.store.models import AuditEvent, Conversation
+from bot.store.models import AuditEvent, Conversation, StoredMessage
 from tests.console.house import Browser, House
 
 WHY = "核实投诉2026-118"
@@ -58,6 +58,17 @@ async def test_a_reviewer_finds_what_was_said_by_its_words(house: House) -> None
     assert "<mark>转账</mark>" in page
     assert "王**" in page
     assert "王小明" not in page
+
+
+async def test_a_message_that_was_taken_back_is_found_and_not_shown(house: House) -> None:
+    said = await house.resident_says("open", "我把银行密码发错了")
+    await index(house)
+    async with house.store.write() as session:
+        (await session.get_one(StoredMessage, said)).recalled = True
+    page = await look(await house.logged_in("shen"), words="密码")
+    assert numbers(page) == [said]
+    assert "（已撤回）" in page
+    assert "发错了" not in page
 
 
 async def test_words_are_words_and_not_letters(house: House) -> None:

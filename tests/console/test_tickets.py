@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import get_args
 
 import pytest
 from aiohttp import FormData
@@ -11,7 +12,10 @@ from sqlalchemy import select, update
 from bot import clock
 from bot.actions import conversations, tickets
 from bot.actions.conversations import Address
+from bot.config import ChannelSettings
+from bot.console.texts import CHANNELS
 from bot.message import MessageKind
+from bot.store.live import Kind
 from bot.store.models import (
     Author,
     Conversation,
@@ -25,6 +29,7 @@ from bot.store.models import (
     TicketState,
 )
 from tests.console.house import PNG, Browser, House, MakeHouse
+from tests.support.station import FrozenClock
 
 
 def page_of(house: House, ticket: str = "open") -> str:
@@ -98,6 +103,98 @@ async def test_calls_for_help_are_announced_on_every_page_until_somebody_takes_t
     assert f'href="{page_of(house, "urgent")}"' in await browser.read("/console/alarm")
     await house.take("chen", "urgent")
     assert "href" not in await browser.read("/console/alarm")
+
+
+async def call_for_help(house: House, ticket: str = "open") -> None:
+    """The resident of a ticket is in danger now, as the urgent handler writes it down."""
+    row = await house.ticket(ticket)
+    async with house.store.write() as session:
+        where = Address("web", f"visitor-{row.resident_id}")
+        conversation = await conversations.find(session, row.station_id, where)
+        assert conversation is not None
+        await tickets.open_ticket(
+            session, conversation, priority=Priority.URGENT, topic="emergency.fraud_now", subject="骗子让我转账",
+            message_id=None, now=clock.now(), timezone="Asia/Shanghai",
+        )  # fmt: skip
+
+
+FRAGMENT = {"HX-Request": "true"}  # what an open page fetches when it hears that something moved
+
+
+async def rings(browser: Browser, number: int) -> bool:
+    """In the banner and at the head of the queue, or in neither."""
+    banner = await (await browser.get("/console/alarm", headers=FRAGMENT)).text()
+    queue = await (await browser.get("/console/tickets?tab=open", headers=FRAGMENT)).text()
+    in_banner, in_queue = f'data-urgent="{number}"' in banner, "处理中的工单又有紧急消息" in queue
+    assert in_banner == in_queue
+    if in_queue:
+        assert queue.index("处理中的工单又有紧急消息") < queue.index(f"/console/tickets/{number}")
+    return in_banner
+
+
+async def test_a_call_for_help_on_a_held_ticket_rings_for_its_officer_first_and_then_on_every_page(
+    house: House, frozen: FrozenClock
+) -> None:
+    await house.take("chen", "open")
+    chen, zhang = await house.logged_in("chen"), await house.logged_in("zhang")
+    number = house.first.tickets["open"]
+    assert not await rings(chen, number)
+    await call_for_help(house)
+    assert await rings(chen, number)
+    assert not await rings(zhang, number)
+    frozen.forward(minutes=1)
+    assert await rings(chen, number)
+    assert await rings(zhang, number)
+    assert "陈建国接手的工单" in await zhang.read("/console/alarm")
+
+
+async def test_a_page_that_lies_open_does_not_silence_the_call_and_its_officer_reading_it_does(
+    house: House, frozen: FrozenClock
+) -> None:
+    await house.take("chen", "open")
+    chen, fu = await house.logged_in("chen"), await house.logged_in("fu")
+    number = house.first.tickets["open"]
+    await call_for_help(house)
+    frozen.forward(minutes=1)
+    fragment = await (await chen.get(page_of(house), headers=FRAGMENT)).text()
+    assert "还没有人回应" in fragment
+    assert "您可以接管" in await fu.read(page_of(house))  # a colleague who looks has not answered
+    assert await rings(chen, number)
+    assert await rings(fu, number)
+    assert "还没有人回应" not in await chen.read(page_of(house))
+    assert not await rings(chen, number)
+    assert not await rings(fu, number)
+    assert len(await house.audited("ticket.attended")) == 1
+
+
+async def test_a_colleague_takes_over_a_call_or_silences_it(house: House, frozen: FrozenClock) -> None:
+    await house.take("chen", "open")
+    frozen.forward(hours=9)  # 18:30: he went off duty
+    await call_for_help(house)
+    fu, number = await house.logged_in("fu"), house.first.tickets["open"]
+    assert await rings(fu, number)
+    response = await fu.post(f"{page_of(house)}/attend")
+    assert response.status == 303
+    assert not await rings(fu, number)
+    await call_for_help(house)
+    assert (await fu.post(f"{page_of(house)}/take")).status == 303
+    assert await owner(house) == house.first.officers["fu"]
+    assert not await rings(fu, number)
+
+
+async def test_the_resident_hears_that_the_officer_is_writing(house: House) -> None:
+    chen, zhang = await house.logged_in("chen"), await house.logged_in("zhang")
+    await house.take("chen", "open")
+    async with house.store.live.listen() as heard:
+        assert (await zhang.post(f"{page_of(house)}/typing")).status == 403
+        assert heard.empty()
+        assert (await chen.post(f"{page_of(house)}/typing")).status == 204
+        change = heard.get_nowait()
+    assert (change.kind, change.id, change.what) == (
+        Kind.CONVERSATION,
+        (await house.ticket("open")).conversation_id,
+        "typing",
+    )
 
 
 # --- reading ---
@@ -257,6 +354,34 @@ def picture_form(data: bytes, text: str = "") -> FormData:
     form.add_field("text", text)
     form.add_field("picture", data, filename="photo.png", content_type="image/png")
     return form
+
+
+async def test_a_message_that_was_taken_back_is_hidden_on_the_page(house: House) -> None:
+    said = await house.resident_says("open", "不该发的话")
+    browser = await house.logged_in("chen")
+    assert "不该发的话" in await browser.read(page_of(house))
+    async with house.store.write() as session:
+        (await session.get_one(StoredMessage, said)).recalled = True
+    page = await browser.read(page_of(house))
+    assert "（已撤回）" in page
+    assert "不该发的话" not in page
+
+
+async def test_the_page_says_that_a_colleague_serves_him_in_the_platform_s_client(house: House) -> None:
+    browser = await house.logged_in("chen")
+    for servicer, words in (("zhang", "正由 zhang 在企业微信里接待"), ("", "正在企业微信里排队等接待")):
+        async with house.store.write() as session:
+            row = await house.ticket("open")
+            (await session.get_one(Conversation, row.conversation_id)).served_by = servicer
+        assert words in await browser.read(page_of(house))
+
+
+def test_every_channel_has_a_name_officers_know() -> None:
+    kinds = {
+        get_args(settings.model_fields["kind"].annotation)[0] for settings in get_args(get_args(ChannelSettings)[0])
+    }
+    assert kinds == set(CHANNELS)
+    assert CHANNELS["kf"] == "微信客服"
 
 
 async def test_a_picture_goes_out_before_its_words(house: House) -> None:

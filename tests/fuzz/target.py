@@ -10,7 +10,8 @@ from multidict import MultiDict
 
 from bot import clock
 from bot.channels.wechat_envelope import Envelope, Opened, RefusedError, words_for_xml
-from bot.channels.wechat_messages import cut_for_passive, fits_passive, message_of, parts_of
+from bot.channels.wechat_messages import cut_for_passive, fits_passive, message_of
+from bot.parts import parts_of
 from tests.fakes.wechat.cipher import Markup, children, encrypt, signature, xml_of
 from tests.fakes.wechat.pusher import ACCOUNT, AES_KEY, APP_ID, PREVIOUS_AES_KEY, TOKEN
 
@@ -73,7 +74,7 @@ def _check_answers(opened: Opened, words: str) -> None:
     if opened.key_number is None:
         known = {"ToUserName", "FromUserName", "CreateTime", "MsgType", "Content"}
     assert set(answer) - {"FuncFlag"} == known
-    assert all(len(part.encode()) <= 2048 for part in parts_of(words))
+    assert all(len(part.encode()) <= 2048 for part in parts_of(words, 2048))
 
 
 # -- seeds ------------------------------------------------------------------------------------------------------------

@@ -377,6 +377,19 @@ async def test_who_asks_for_a_person_gets_into_the_queue(house: House, said: str
     assert len(await house.tickets()) == 1
 
 
+@pytest.mark.parametrize(
+    ("minutes", "topic", "subject"), [(29, "idcard.lost", "身份证丢了怎么办"), (31, None, "找民警")]
+)
+async def test_an_officer_asked_for_later_does_not_get_the_old_topic(
+    house: House, frozen: FrozenClock, minutes: int, topic: str | None, subject: str
+) -> None:
+    await house.hear("身份证丢了怎么办")
+    frozen.forward(minutes=minutes)
+    await house.hear("找民警")
+    (ticket,) = await house.tickets()
+    assert (ticket.topic, ticket.subject) == (topic, subject)
+
+
 async def test_asking_twice_makes_one_ticket(house: House) -> None:
     await read(house, "找民警", "已转给民警", "用一句话")
     await read(house, "找民警", "已在民警的队列里")

@@ -14,6 +14,7 @@ from bot.actions import officers
 from bot.actions.audit import Actor
 from bot.channels.base import Failure, SendError
 from bot.console.app import ConsoleDesk, add_console
+from bot.reach import Rules
 from bot.store.models import Officer
 from tests.support import browser as browsers
 from tests.support.station import CHANNEL, House
@@ -31,9 +32,11 @@ async def station(url: str, people: browsers.People) -> AsyncIterator[tuple[Hous
         async with house.store.write() as session:
             for username in ("zhang", "li"):
                 officer = await session.get_one(Officer, (await house.officer(username)).id)
-                await officers.set_password(session, officer, PASSWORD_HASH, actor=Actor(house.station.id))
+                await officers.set_password(session, officer, PASSWORD_HASH, actor=Actor(house.station.id, officer.id))
         app = web.Application(client_max_size=3 * 1024 * 1024)
-        add_console(app, ConsoleDesk(runtime=house.runtime, channels={CHANNEL: "official_account"}))
+        add_console(
+            app, ConsoleDesk(runtime=house.runtime, channels={CHANNEL: "official_account"}, rules={CHANNEL: Rules()})
+        )
         server = TestServer(app)
         await server.start_server()
         try:
@@ -111,6 +114,14 @@ async def test_a_resident_being_swindled_reaches_an_officer_who_stays_with_him(
         await zhang.get_by_label("内部备注").fill("已联系反诈中心止付")
         await zhang.get_by_role("button", name="保存备注").click()
         await expect(zhang.locator("#timeline .note")).to_contain_text("已联系反诈中心止付")
+
+        # A second call for help while he holds the ticket: it stands over his reply box until he reacts.
+        await house.hear(HELP)
+        await expect(zhang.locator("#calling")).to_contain_text("还没有人回应")
+        await expect(zhang).to_have_title(re.compile(r"^\(1\) 紧急"))
+        await zhang.get_by_role("button", name="我已看到").click()
+        await expect(zhang.locator("#calling form")).to_have_count(0)
+        await expect(zhang.locator("#alarm a")).to_have_count(0)
 
         # He closes it, and the bot speaks again.
         await zhang.locator("summary", has_text="办结").click()

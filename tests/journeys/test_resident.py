@@ -22,6 +22,7 @@ from bot.actions import conversations, tickets
 from bot.actions.audit import Actor
 from bot.actions.conversations import Address
 from bot.app import PROGRAM, create_app, load_keys
+from bot.channels.webchat.channel import HEARTBEAT_SECONDS
 from bot.config import Config
 from bot.demo.fill import fill
 from bot.demo.settings import demo_config
@@ -42,6 +43,7 @@ from bot.store.models import (
 )
 from knowledge import Knowledge
 from tests.support.browser import People
+from tests.support.station import SOON_SECONDS
 
 WEB = "web"
 AWAY = ("ERR_INTERNET_DISCONNECTED", "ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE")
@@ -198,7 +200,7 @@ async def test_each_answer_is_there_at_once_and_ends_as_sent(station: Station) -
     jar, headers = aiohttp.CookieJar(unsafe=True), {"Origin": station.url}
     async with aiohttp.ClientSession(station.url, cookie_jar=jar, headers=headers) as resident:
         await resident.post("/chat/consent", data={"agree": "yes"})
-        async with resident.get("/chat/live") as live, asyncio.timeout(10):
+        async with resident.get("/chat/live") as live, asyncio.timeout(SOON_SECONDS):
             await live.content.readuntil(b"event: state")
             sent = asyncio.get_running_loop().time()
             async with resident.post("/chat/messages", json={"id": "my-own-id", "text": "谁是我的民警"}) as response:
@@ -208,9 +210,9 @@ async def test_each_answer_is_there_at_once_and_ends_as_sent(station: Station) -
                 await live.content.readuntil(b"event: line")
                 await live.content.readuntil(b"data: ")
                 told.append(json.loads(await live.content.readline()))
-            assert asyncio.get_running_loop().time() - sent < 2
+            assert asyncio.get_running_loop().time() - sent < HEARTBEAT_SECONDS / 2, "it came by itself"
             assert "还不知道您住在哪个社区" in told[-1]["html"]
-    async with station.store.live.listen() as changes, asyncio.timeout(10):
+    async with station.store.live.listen() as changes, asyncio.timeout(SOON_SECONDS):
         while await undelivered(station):
             await changes.get()
 

@@ -16,11 +16,11 @@ from sqlalchemy.exc import IntegrityError
 from bot.actions import broadcasts
 from bot.channels.base import Failure, SendError
 from bot.console.app import ConsoleDesk, add_console
+from bot.reach import Rules
 from bot.runtime import Runtime
 from bot.store.encryption import use_keys
 from bot.store.engine import Store
 from bot.store.models import (
-    Base,
     Broadcast,
     BroadcastState,
     Delivery,
@@ -30,10 +30,12 @@ from bot.store.models import (
     StoredMessage,
 )
 from scheduler import jobs
+from scheduler.mass import MassOutbox
 from scheduler.outbox import AT_ONCE, Outbox
 from tests.console.house import Browser, House, console_config, furnish
 from tests.support.knowledge import KnownSayings
 from tests.support.station import DATA_KEY, FakeChannel, FrozenClock, frozen_clock
+from tests.support.two_stations import furnished
 
 BODY = "有人以养老床位高息返利为名劝老人交钱，交钱前先问社区民警。"
 
@@ -75,6 +77,7 @@ class Village:
             visitors_kept=timedelta(days=180),
             channels={"web": self.channel},
             outbox=Outbox(self.store, station_id, {"web": self.channel}),
+            mass=MassOutbox(self.store, station_id, {"web": self.channel}),
             resume=resume,
             words=str.split,
         )
@@ -142,16 +145,14 @@ def _address(resident: Resident, address: str, **columns: Any) -> ResidentAddres
 async def village(database_url: str, time: FrozenClock) -> AsyncIterator[Village]:
     del time  # it stands before anything is written
     use_keys(DATA_KEY)
+    houses = await furnished(database_url, furnish)
     store = Store.open(database_url)
-    async with store.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
-    houses = [await furnish(store, name) for name in ("枫林派出所", "溪口派出所")]
     async with store.write() as session:  # those who live in every house are not in this story
         await session.execute(update(Resident).values(wants_warnings=False))
         await session.execute(update(Delivery).values(state=DeliveryState.SENT))
     runtime = Runtime(console_config(houses[0].station.name, database_url), store, houses[0].station, KnownSayings())
     app = web.Application()
-    add_console(app, ConsoleDesk(runtime=runtime, channels={"web": "webchat"}))
+    add_console(app, ConsoleDesk(runtime=runtime, channels={"web": "webchat"}, rules={"web": Rules()}))
     async with TestServer(app) as server:
         house = House(store, [runtime], houses, [f"http://127.0.0.1:{server.port}"])
         yield Village(house, FakeChannel("web"))
@@ -415,7 +416,7 @@ async def _expand(village: Village, number: int, *, killed: bool) -> None:
     try:
         async with village.store.write() as session:
             row = await session.get_one(Broadcast, number)
-            await broadcasts.expand(session, row)
+            await broadcasts.expand(session, row, {})
             if killed:
                 raise KilledError
     except KilledError:
@@ -464,7 +465,7 @@ async def test_killed_while_sending_it_is_not_sent_twice_unasked(village: Villag
     async with village.store.write() as session:
         for due in await broadcasts.claim_due(session, desk.station_id):
             await broadcasts.start(session, due)
-            await broadcasts.expand(session, due)
+            await broadcasts.expand(session, due, {})
     async with village.store.write() as session:  # claimed, and then the power went
         await session.execute(
             update(Delivery).values(state=DeliveryState.SENDING, retry_at=time.now + timedelta(seconds=60))

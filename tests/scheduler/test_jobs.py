@@ -1,7 +1,9 @@
 """The clock: what ticks how often, a job that fails, several processes on one list of rows."""
 
 import asyncio
+import logging
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,12 +12,14 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 from sqlalchemy import select, text, update
 
-from bot.actions import deliveries
+from bot import clock
+from bot.actions import audit, deliveries
 from bot.channels.base import Failure, SendError
+from bot.security.logging import redact
 from bot.store.models import ConsoleSession, Delivery, DeliveryState, LoginFailure, StoredMessage
 from scheduler import jobs
 from scheduler.outbox import AT_ONCE
-from tests.support.station import FrozenClock, House, text_message, until
+from tests.support.station import FakeChannel, FrozenClock, House, text_message, until
 
 
 async def promises(house: House, number: int, prefix: str = "o") -> None:
@@ -42,6 +46,27 @@ async def test_every_job_is_ticked_at_its_time(house: House) -> None:
                 assert isinstance(trigger, CronTrigger)
                 assert str(trigger.timezone) == "Asia/Shanghai"
         assert all(job.max_instances == 1 and job.coalesce for job in scheduler.get_jobs())
+    finally:
+        scheduler.shutdown(wait=False)
+
+
+async def test_messages_are_fetched_as_soon_as_the_program_starts(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came while it was stopped does not wait for the first interval."""
+
+    class Fetching(FakeChannel):
+        pulled = 0
+
+        async def pull(self) -> None:
+            self.pulled += 1
+
+    channel = Fetching()
+    monkeypatch.setattr(jobs, "JOBS", [job for job in jobs.JOBS if job.work is jobs.pull_messages])
+    clock.set_source(None)
+    scheduler = jobs.start(replace(house.desk, channels={"kf": channel, "other": FakeChannel("other")}))
+    try:
+        await until(lambda: channel.pulled == 1)
     finally:
         scheduler.shutdown(wait=False)
 
@@ -90,6 +115,19 @@ async def test_the_night_forgets_log_ins_that_are_over(house: House, frozen: Fro
     assert await house.count(ConsoleSession) == await house.count(LoginFailure) == 0
 
 
+async def test_the_end_of_the_audit_log_stands_in_the_programs_log(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await jobs.anchor_audit_log(house.desk)
+    async with house.store.read() as session:
+        end = await audit.newest(session, house.station.id)
+    assert end is not None
+    (line,) = [record for record in caplog.records if record.message == "end of the audit log"]
+    assert (line.__dict__["seq"], line.__dict__["hash"].replace("-", "")) == (end.seq, end.hash)
+    assert redact(line.__dict__["hash"]) == line.__dict__["hash"]
+
+
 # -- the outbox -------------------------------------------------------------------------------------------------------
 
 
@@ -97,13 +135,15 @@ async def test_two_processes_share_the_rows_and_send_each_once(
     furnished_postgres_url: str, frozen: FrozenClock
 ) -> None:
     async with House.opened(furnished_postgres_url) as one, House.opened(furnished_postgres_url) as two:
-        await promises(one, 60)
-        claimed = Counter[str]()
+        await promises(one, AT_ONCE + 40)  # more than one process takes at once
+        claimed, both = Counter[str](), asyncio.Event()
 
         def slow(house: House, name: str) -> Any:
             async def before() -> None:
                 claimed[name] += 1
-                await asyncio.sleep(0.001)
+                if len(claimed) == 2:
+                    both.set()
+                await both.wait()  # one takes 32 at most, and there are 60
 
             house.channel.before_taking = before
 
@@ -111,10 +151,9 @@ async def test_two_processes_share_the_rows_and_send_each_once(
         slow(two, "two")
         await asyncio.gather(one.work(), two.work())
         sent = Counter(given.delivery_id for given in one.channel.given + two.channel.given)
-        assert len(sent) == 60
+        assert len(sent) == AT_ONCE + 40
         assert set(sent.values()) == {1}
-        assert claimed["one"] > 0
-        assert claimed["two"] > 0  # both worked
+        assert set(claimed) == {"one", "two"}, "both worked"
 
 
 async def test_no_more_than_so_many_are_under_way_at_once(house: House) -> None:

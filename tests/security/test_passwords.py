@@ -157,12 +157,22 @@ async def test_a_log_in_can_be_ended_from_here(house: House, how: str) -> None:
 def test_a_code_of_the_authenticator_is_good_for_half_a_minute_around(frozen: FrozenClock) -> None:
     secret = passwords.new_totp_secret()
     code = pyotp.TOTP(secret).at(frozen.now)
-    assert passwords.verify_totp(secret, code)
-    assert passwords.verify_totp(secret, f" {code[:3]} {code[3:]} ")
-    assert not passwords.verify_totp(secret, str((int(code) + 1) % 1_000_000).zfill(6))
-    assert not passwords.verify_totp(passwords.new_totp_secret(), "")
+    assert passwords.use_code(Officer(), secret, code)
+    assert passwords.use_code(Officer(), secret, f" {code[:3]} {code[3:]} ")
+    assert passwords.use_code(Officer(), secret, pyotp.TOTP(secret).at(frozen.now - timedelta(seconds=30)))
+    for wrong in (str((int(code) + 1) % 1_000_000).zfill(6), "", "六位数字"):
+        assert not passwords.use_code(Officer(), secret, wrong)
     frozen.now += timedelta(minutes=2)
-    assert not passwords.verify_totp(secret, code)
+    assert not passwords.use_code(Officer(), secret, code)
+
+
+def test_a_code_counts_once_and_an_older_one_not_after_it(frozen: FrozenClock) -> None:
+    secret, officer = passwords.new_totp_secret(), Officer()
+    older, code, newer = (pyotp.TOTP(secret).at(frozen.now + timedelta(seconds=30 * step)) for step in (-1, 0, 1))
+    assert passwords.use_code(officer, secret, code)
+    assert not passwords.use_code(officer, secret, code)
+    assert not passwords.use_code(officer, secret, older)
+    assert passwords.use_code(officer, secret, newer)
 
 
 @given(first=st.text(), second=st.text())

@@ -11,7 +11,7 @@ from bot.store import migrations
 from bot.store.engine import Store, is_about_the_row
 from bot.store.live import Change, Kind, Live, announce
 from bot.store.models import Community, Resident
-from tests.support.station import House
+from tests.support.station import SOON_SECONDS, House
 
 
 async def write_and_fail(house: House) -> None:
@@ -56,8 +56,8 @@ async def test_readers_and_readyz_do_not_wait_for_a_writer(any_house: House) -> 
     async with store.write() as session:
         session.add(Community(station_id=any_house.station.id, name="新社区", code="new"))
         await session.flush()
-        assert await asyncio.wait_for(any_house.count(Community), 5) == 3  # the last commit
-        assert await asyncio.wait_for(migrations.version(store), 5) == migrations.newest()
+        assert await asyncio.wait_for(any_house.count(Community), SOON_SECONDS / 3) == 3  # the last commit
+        assert await asyncio.wait_for(migrations.version(store), SOON_SECONDS / 3) == migrations.newest()
     assert await any_house.count(Community) == 4
 
 

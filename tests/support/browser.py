@@ -25,7 +25,7 @@ _SWITCHES = [
     # Every other name and address is unknown: a page that needs the outside world is broken in a police station too.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 ]
-_WAIT_MILLISECONDS = 10_000
+_WAIT_MILLISECONDS = 30_000
 
 
 class _Look(TypedDict):

@@ -1,27 +1,29 @@
 """The web chat as a channel: its routes, who may use them, and the stream of what is new."""
 
-import asyncio
 import hashlib
-import json
 import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
-from aiohttp import BodyPartReader, hdrs, web
+from aiohttp import hdrs, web
 
 from bot import clock
 from bot.channels.base import Failure, Feed, Picture, SendError, Sent
 from bot.channels.metrics import UNSTORED_MESSAGES
+from bot.channels.webchat.answers import HEADERS, html_page, json_answer, redirect
 from bot.channels.webchat.cookie import KEPT, VisitorCookie
-from bot.channels.webchat.desk import Connection, Line, Moved, PictureRefusedError, Visit, VisitorDesk
+from bot.channels.webchat.desk import Connection, Line, PictureRefusedError, Visit, VisitorDesk
 from bot.channels.webchat.limits import Limit
 from bot.channels.webchat.page import TEXT_MOST, Look, Page
+from bot.channels.webchat.posts import Posted, RefusedError, form_fields, is_form, number_of, posted, posted_picture
+from bot.channels.webchat.streams import Stream, write_event
 from bot.config import WebChatSettings
-from bot.message import PICTURE_LIMIT_BYTES, Event, EventKind, Message, MessageKind, Reply
+from bot.message import Event, EventKind, Message, MessageKind, Reply
+from bot.reach import Rules
 
 # What a person never reaches and a program quickly does. Many people share one address behind a carrier's NAT.
 MESSAGES_PER_MINUTE = 30
@@ -37,79 +39,18 @@ STREAMS_MOST = 4  # per visitor; a browser has six connections to us in all, and
 HEARTBEAT_SECONDS = 20.0  # proxies and telephones drop what is silent for longer
 FORM_WAIT_SECONDS = 3.0  # a form without script comes back with the answer, if it is quick
 
-_KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _CODE_CHARACTERS = 40
 _DELETE_WORDS = {"zh": ("删除我的信息", "确认删除"), "en": ("delete my data", "confirm delete")}
-_POLICY = (
-    "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'"
-)
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": _POLICY,
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
-
 _log = structlog.get_logger(__name__)
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class _RefusedError(Exception):
-    """The request gets this status and the sentence called `key`."""
-
-    def __init__(self, status: int, key: str, *, after: int = 0, draft: str = "", **values: object) -> None:
-        super().__init__(key)
-        self.status, self.key, self.after, self.draft, self.values = status, key, after, draft, values
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """What came with a POST: the id its page gave it, the words, and whether a script or a bare form sent it."""
-
-    key: str
-    text: str
-    by_script: bool
-    fields: dict[str, str]
-
-
-class _Stream:
-    """One open page that is told what is new."""
-
-    def __init__(self) -> None:
-        self.ended = ""  # an event to end with, or "stop"
-        self._typing = False
-        self._woken = asyncio.Event()
-
-    def wake(self, moved: Moved) -> None:
-        if moved is Moved.TYPING:
-            self._typing = True
-        self._woken.set()
-
-    def end(self, how: str) -> None:
-        self.ended = how
-        self._woken.set()
-
-    async def wait(self, seconds: float) -> bool:
-        """Whether something moved within `seconds`."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            return False
-        self._woken.clear()
-        return True
-
-    def take_typing(self) -> bool:
-        typing, self._typing = self._typing, False
-        return typing
 
 
 class WebChat:
     """The channel of residents who come with a browser. The stored row is the delivery: open pages show it at once."""
 
     kind = "webchat"
+    rules = Rules()  # no platform stands between
 
     def __init__(
         self,
@@ -125,7 +66,7 @@ class WebChat:
         self._cookie = VisitorCookie(settings.name, signing_key)
         self._page = Page(visitors.station)
         self._heartbeat_seconds = heartbeat_seconds
-        self._streams: defaultdict[str, list[_Stream]] = defaultdict(list)
+        self._streams: defaultdict[str, list[Stream]] = defaultdict(list)
         self._stopping = False
         self._messages = Limit(MESSAGES_PER_MINUTE)
         self._urgent = Limit(URGENT_PER_MINUTE)
@@ -175,7 +116,7 @@ class WebChat:
         if chosen is not None:
             return chosen
         visitor = self._visitor(request)
-        before = _number(request.query.get("before", ""))
+        before = number_of(request.query.get("before", ""))
         visit = await self._desk.visit(visitor, before=before, most=PAGE_LINES) if visitor else Visit()
         look = self._look(request, visit)
         code = request.query.get("c", "")[:_CODE_CHARACTERS]
@@ -188,13 +129,13 @@ class WebChat:
                 declined="declined" in request.query,
                 deleted=visit.known,
             )
-            response = _html(html)
+            response = html_page(html)
             if self._cookie.name in request.cookies:
                 response.del_cookie(self._cookie.name, path="/chat")  # forged, lost or deleted: begin anew
             return response
         join = (code, community) if community and community != visit.community else None
         html = self._page.chat(visit, look, nonce=self._cookie.new_visitor(), older=before is not None, join=join)
-        response = _html(html)
+        response = html_page(html)
         self._set_cookie(request, response, visitor)  # a year from the last visit
         return response
 
@@ -220,7 +161,7 @@ class WebChat:
         if not chosen:
             return None
         code = request.query.get("c", "")
-        response = _redirect("/chat" if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", code) else f"/chat?c={code}")
+        response = redirect("/chat" if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", code) else f"/chat?c={code}")
         for name, value in chosen.items():
             response.set_cookie(
                 name,
@@ -244,10 +185,10 @@ class WebChat:
 
     async def _consent(self, request: web.Request) -> web.StreamResponse:
         self._check_same_origin(request)
-        form = await _form(request)
+        form = await form_fields(request)
         code = form.get("c", "")[:_CODE_CHARACTERS]
         if form.get("agree") != "yes":
-            raise _RefusedError(400, "not_consented")
+            raise RefusedError(400, "not_consented")
         self._check_limit(self._consents, self._connection(request).ip, "too_many")
         visitor = self._visitor(request)
         visit = await self._desk.visit(visitor) if visitor else Visit()
@@ -257,14 +198,14 @@ class WebChat:
             await self._say(visitor, f"consent:{visitor}", event=Event(EventKind.SUBSCRIBE, code, "consent"))
         elif code:
             await self._say(visitor, f"scan:{self._cookie.new_visitor()}", event=Event(EventKind.SCAN, code, "join"))
-        response = _redirect("/chat")
+        response = redirect("/chat")
         self._set_cookie(request, response, visitor)
         return response
 
     async def _forget(self, request: web.Request) -> web.StreamResponse:
         """The same dialogue as in the chat: it asks first, and says why not while an officer is busy with a matter."""
         visitor, _ = await self._access(request)
-        sent = await self._read(request)
+        sent = await posted(request)
         self._check_limit(self._messages, visitor, "too_fast")
         ask, confirm = _DELETE_WORDS[self._look(request).language]
         return await self._take(visitor, replace(sent, text=confirm if sent.fields.get("confirm") == "yes" else ask))
@@ -273,26 +214,26 @@ class WebChat:
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         visitor, _ = await self._access(request)
-        sent = await self._read(request)
+        sent = await posted(request)
         if not sent.text.strip():
-            raise _RefusedError(422, "nothing_written")
+            raise RefusedError(422, "nothing_written")
         if len(sent.text) > TEXT_MOST:
-            raise _RefusedError(422, "too_long", most=TEXT_MOST, now=len(sent.text), draft=sent.text)
+            raise RefusedError(422, "too_long", most=TEXT_MOST, now=len(sent.text), draft=sent.text)
         self._check_hurry(visitor, self._connection(request), sent.text)
         return await self._take(visitor, sent)
 
-    async def _take(self, visitor: str, sent: _Sent) -> web.StreamResponse:
+    async def _take(self, visitor: str, sent: Posted) -> web.StreamResponse:
         """Store the words and answer; to a script at once, to a form when the reply is there."""
         key = sent.key
         if not sent.by_script:  # the page of a form may be sent twice, or again with other words
             key = f"{key}-{hashlib.sha256(sent.text.encode()).hexdigest()[:16]}"
         await self._say(visitor, key, text=sent.text, wait_seconds=0 if sent.by_script else FORM_WAIT_SECONDS)
-        return _json({"id": sent.key, "state": "sent"}) if sent.by_script else _redirect("/chat")
+        return json_answer({"id": sent.key, "state": "sent"}) if sent.by_script else redirect("/chat")
 
     async def _receive_picture(self, request: web.Request) -> web.StreamResponse:
         visitor, _ = await self._access(request)
         by_script = "application/json" in request.headers.get(hdrs.ACCEPT, "")
-        key, data = await _picture_of(request)
+        key, data = await posted_picture(request)
         if not by_script:
             key = f"{key}-{hashlib.sha256(data).hexdigest()[:16]}"
         self._check_limit(self._addresses, self._connection(request).ip, "too_many")
@@ -301,9 +242,9 @@ class WebChat:
             try:
                 number = await self._desk.keep_picture(visitor, data)
             except PictureRefusedError:
-                raise _RefusedError(422, "picture_refused") from None
+                raise RefusedError(422, "picture_refused") from None
             await self._say(visitor, key, picture=number, wait_seconds=0 if by_script else FORM_WAIT_SECONDS)
-        return _json({"id": key, "state": "sent"}) if by_script else _redirect("/chat")
+        return json_answer({"id": key, "state": "sent"}) if by_script else redirect("/chat")
 
     async def _say(
         self,
@@ -332,7 +273,7 @@ class WebChat:
         except Exception as error:
             UNSTORED_MESSAGES.labels(self.name).inc()
             _log.error("message not stored", channel=self.name, error=type(error).__name__)
-            raise _RefusedError(503, "not_stored", after=5, draft=text) from None
+            raise RefusedError(503, "not_stored", after=5, draft=text) from None
         if answer is not None:
             answer.confirm()
 
@@ -342,7 +283,7 @@ class WebChat:
             picture = await self._desk.picture(visitor, int(request.match_info["number"]))
         except LookupError:
             raise web.HTTPNotFound from None
-        headers = _HEADERS | {
+        headers = HEADERS | {
             "Cache-Control": "private, max-age=86400, immutable",
             "Content-Security-Policy": "default-src 'none'; sandbox",
         }
@@ -352,10 +293,10 @@ class WebChat:
 
     async def _history(self, request: web.Request) -> web.Response:
         """Lines after or before a number, for a page that was away or reads on."""
-        after, before = _number(request.query.get("after", "")), _number(request.query.get("before", ""))
+        after, before = number_of(request.query.get("after", "")), number_of(request.query.get("before", ""))
         _, visit = await self._access(request, after=after, before=before, most=PAGE_LINES)
         look = self._look(request, visit)
-        return _json(
+        return json_answer(
             {
                 "lines": [self._item(line, look) for line in visit.lines],
                 "earlier": visit.earlier,
@@ -374,11 +315,11 @@ class WebChat:
         visitor = self._visitor(request)
         visit = await self._desk.visit(visitor) if visitor else Visit()
         if visitor is None or not visit.known:
-            raise _RefusedError(403, "not_consented")
-        response = web.StreamResponse(headers=_HEADERS | {"X-Accel-Buffering": "no"})
+            raise RefusedError(403, "not_consented")
+        response = web.StreamResponse(headers=HEADERS | {"X-Accel-Buffering": "no"})
         response.content_type = "text/event-stream"
         response.charset = "utf-8"
-        stream = _Stream()
+        stream = Stream()
         streams = self._streams[visitor]
         streams.append(stream)
         if len(streams) > STREAMS_MOST:
@@ -388,7 +329,7 @@ class WebChat:
         try:
             await response.prepare(request)
             if not visit.consented:
-                await _write(response, "forgotten", {})
+                await write_event(response, "forgotten", {})
                 return response
             async with self._desk.watch(visitor, stream.wake):
                 await self._tell(request, response, visitor, stream)
@@ -400,10 +341,10 @@ class WebChat:
                 self._streams.pop(visitor, None)
         return response
 
-    async def _tell(self, request: web.Request, response: web.StreamResponse, visitor: str, stream: _Stream) -> None:
+    async def _tell(self, request: web.Request, response: web.StreamResponse, visitor: str, stream: Stream) -> None:
         await response.write(b"retry: 2000\n\n")
         look = self._look(request)
-        latest = _number(request.headers.get("Last-Event-ID", "")) or _number(request.query.get("after", ""))
+        latest = number_of(request.headers.get("Last-Event-ID", "")) or number_of(request.query.get("after", ""))
         told: set[int] = set()
         state: dict[str, Any] = {}
         if latest is None:  # a stranger to the page: only what comes from now on
@@ -413,13 +354,13 @@ class WebChat:
         while not stream.ended:
             visit = await self._desk.visit(visitor, after=max(0, latest - OVERLAP), most=STREAM_LINES)
             if not visit.consented:
-                await _write(response, "forgotten", {})
+                await write_event(response, "forgotten", {})
                 return
             if state != (state := self._state(visit, look)):
-                await _write(response, "state", state)
+                await write_event(response, "state", state)
             for line in visit.lines:
                 if line.id not in told:
-                    await _write(response, "line", self._item(line, look), number=line.id)
+                    await write_event(response, "line", self._item(line, look), number=line.id)
                 latest = max(latest, line.id)
             told = {line.id for line in visit.lines}
             if len(visit.lines) == STREAM_LINES:
@@ -427,9 +368,9 @@ class WebChat:
             while not await stream.wait(self._heartbeat_seconds):
                 await response.write(b": still here\n\n")
             if stream.take_typing():
-                await _write(response, "typing", {})
+                await write_event(response, "typing", {})
         if stream.ended != "stop":
-            await _write(response, stream.ended, {})
+            await write_event(response, stream.ended, {})
 
     # -- who may -----------------------------------------------------------------------------------------------------
 
@@ -445,7 +386,7 @@ class WebChat:
         visitor = self._visitor(request)
         visit = await self._desk.visit(visitor, after=after, before=before, most=most) if visitor else Visit()
         if visitor is None or not visit.consented:
-            raise _RefusedError(403, "not_consented")
+            raise RefusedError(403, "not_consented")
         return visitor, visit
 
     def _check_same_origin(self, request: web.Request) -> None:
@@ -454,11 +395,11 @@ class WebChat:
         if fetch_site is not None:
             if fetch_site == "same-origin":
                 return
-            raise _RefusedError(403, "foreign")
+            raise RefusedError(403, "foreign")
         origin = request.headers.get(hdrs.ORIGIN) or request.headers.get(hdrs.REFERER, "")
         host = urlsplit(origin).netloc
         if not host or host not in {request.host, self._desk.station.public_host}:
-            raise _RefusedError(403, "foreign")
+            raise RefusedError(403, "foreign")
 
     def _check_hurry(self, visitor: str, connection: Connection, text: str) -> None:
         """Who is in danger now is not held up by what he, or somebody at the same address, wrote before."""
@@ -467,12 +408,12 @@ class WebChat:
             return
         if self._desk.is_urgent(text) and not self._urgent.take(visitor, clock.now()):
             return
-        raise _RefusedError(429, "too_fast", after=seconds, seconds=seconds, draft=text)
+        raise RefusedError(429, "too_fast", after=seconds, seconds=seconds, draft=text)
 
     def _check_limit(self, limit: Limit, key: str, sentence: str) -> None:
         seconds = limit.take(key, clock.now())
         if seconds:
-            raise _RefusedError(429, sentence, after=seconds, seconds=seconds)
+            raise RefusedError(429, sentence, after=seconds, seconds=seconds)
 
     def _connection(self, request: web.Request) -> Connection:
         return self._desk.connection(
@@ -501,17 +442,17 @@ class WebChat:
         async def handle(request: web.Request) -> web.StreamResponse:
             try:
                 return await handler(request)
-            except _RefusedError as refusal:
+            except RefusedError as refusal:
                 return await self._refuse(request, refusal)
 
         return handle
 
-    async def _refuse(self, request: web.Request, refusal: _RefusedError) -> web.Response:
+    async def _refuse(self, request: web.Request, refusal: RefusedError) -> web.Response:
         look = self._look(request)
         sentence = self._page.text(refusal.key, look.language, **refusal.values)
         headers = {"Retry-After": str(refusal.after)} if refusal.after else {}
-        if not _is_form(request):
-            return _json({"error": sentence}, status=refusal.status, headers=headers)
+        if not is_form(request):
+            return json_answer({"error": sentence}, status=refusal.status, headers=headers)
         visitor = self._visitor(request)
         visit = await self._desk.visit(visitor, most=PAGE_LINES) if visitor else Visit()
         if not visit.consented:
@@ -520,97 +461,4 @@ class WebChat:
             look = self._look(request, visit)
             nonce = self._cookie.new_visitor()
             html = self._page.chat(visit, look, nonce=nonce, older=False, error=sentence, draft=refusal.draft)
-        return _html(html, status=refusal.status, headers=headers)
-
-    async def _read(self, request: web.Request) -> _Sent:
-        """The id and the words of a POST, from JSON or from a form."""
-        by_script = request.content_type == "application/json"
-        fields = await _json_fields(request) if by_script else await _form(request)
-        key = fields.get("id", "")
-        if not _KEY.fullmatch(key):
-            raise _RefusedError(400, "bad_request")
-        text = fields.get("choice") or fields.get("text", "")
-        return _Sent(key, _clean(text), by_script, fields)
-
-
-def _clean(text: str) -> str:
-    """Forms write line ends in their own way, and JSON can carry halves of characters that no database takes."""
-    return text.replace("\r\n", "\n").encode("utf-8", "replace").decode().replace("\0", "")
-
-
-def _number(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
-
-
-def _is_form(request: web.Request) -> bool:
-    """Whether a person waits for a page rather than a script for JSON."""
-    if "application/json" in request.headers.get(hdrs.ACCEPT, "") or request.content_type == "application/json":
-        return False
-    return request.method == hdrs.METH_POST
-
-
-async def _json_fields(request: web.Request) -> dict[str, str]:
-    try:
-        loaded = json.loads(await request.read())
-    except (ValueError, RecursionError):
-        raise _RefusedError(400, "bad_request") from None
-    if not isinstance(loaded, dict):
-        raise _RefusedError(400, "bad_request")
-    fields = {name: "yes" if value is True else value for name, value in loaded.items()}
-    return {name: value for name, value in fields.items() if isinstance(value, str)}
-
-
-async def _form(request: web.Request) -> dict[str, str]:
-    if request.content_type != "application/x-www-form-urlencoded":
-        raise _RefusedError(415, "bad_request")
-    try:
-        form = await request.post()
-    except ValueError:
-        raise _RefusedError(400, "bad_request") from None
-    return {name: value for name, value in form.items() if isinstance(value, str)}
-
-
-async def _picture_of(request: web.Request) -> tuple[str, bytes]:
-    """The id and the bytes of an upload; reading stops where it gets too large."""
-    if request.content_type != "multipart/form-data":
-        raise _RefusedError(415, "bad_request")
-    key, data = "", b""
-    try:
-        async for part in await request.multipart():
-            if not isinstance(part, BodyPartReader):
-                continue
-            content = bytearray()
-            while chunk := await part.read_chunk(64 * 1024):
-                content += chunk
-                if len(content) > PICTURE_LIMIT_BYTES:
-                    raise _RefusedError(413, "picture_too_large")
-            if part.name == "id":
-                key = content.decode("ascii", "replace")
-            elif part.name == "picture":
-                data = bytes(content)
-    except (ValueError, EOFError, web.RequestPayloadError):
-        raise _RefusedError(400, "bad_request") from None
-    if not _KEY.fullmatch(key):
-        raise _RefusedError(400, "bad_request")
-    if not data:
-        raise _RefusedError(422, "no_picture")
-    return key, data
-
-
-async def _write(response: web.StreamResponse, event: str, data: dict[str, Any], *, number: int | None = None) -> None:
-    words = json.dumps(data, ensure_ascii=False)
-    line = f"id: {number}\n" if number is not None else ""
-    await response.write(f"event: {event}\n{line}data: {words}\n\n".encode())
-
-
-def _html(html: str, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(text=html, status=status, content_type="text/html", headers=_HEADERS | (headers or {}))
-
-
-def _json(data: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    words = json.dumps(data, ensure_ascii=False)
-    return web.Response(text=words, status=status, content_type="application/json", headers=_HEADERS | (headers or {}))
-
-
-def _redirect(path: str) -> web.Response:
-    return web.Response(status=303, headers=_HEADERS | {"Location": path})
+        return html_page(html, status=refusal.status, headers=headers)

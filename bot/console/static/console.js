@@ -64,7 +64,7 @@
         const change = JSON.parse(event.data);
         if (change.what === "typing") return;
         refresh(kind, change);
-        if (kind === "ticket" && change.what === "urgent") alarm(true);
+        if (kind === "ticket" && (change.what === "urgent" || (change.what === "call" && change.mine))) alarm(true);
         else if (kind === "ticket" && (change.mine || change.what === "unanswered")) alarm(false);
       });
     }
@@ -246,6 +246,15 @@
       event.preventDefault();
       event.target.form.requestSubmit();
     }
+  });
+
+  const TYPING_MS = 4000; // the resident's page shows it for six seconds
+  let typed = 0;
+  document.addEventListener("input", (event) => {
+    const field = event.target;
+    if (!field.matches("[data-typing]") || !field.value.trim() || Date.now() - typed < TYPING_MS) return;
+    typed = Date.now();
+    fetch(field.dataset.typing, { method: "POST", body: new URLSearchParams({ csrf: find("[name=csrf]", field.form).value }) }).catch(() => {});
   });
 
   document.addEventListener("change", (event) => {

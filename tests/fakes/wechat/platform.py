@@ -12,6 +12,7 @@ from tests.fakes.wechat.rules import Rules
 
 class Platform:
     def __init__(self) -> None:
+        self.url = ""  # where it runs
         self.clock = VirtualClock()
         self.rules = Rules()
         self.faults: list[Fault] = []

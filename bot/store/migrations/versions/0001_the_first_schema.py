@@ -24,7 +24,7 @@ def upgrade() -> None:
         sa.Column("action", sa.String(length=40), nullable=False),
         sa.Column("subject", sa.String(length=60), nullable=False),
         sa.Column("why", sa.String(length=200), nullable=False),
-        sa.Column("details", types.Json, nullable=False),
+        sa.Column("details", types.Json(), nullable=False),
         sa.Column("ip", sa.String(length=45), nullable=False),
         sa.Column("previous_hash", sa.String(length=64), nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),
@@ -76,6 +76,31 @@ def upgrade() -> None:
         batch_op.create_index("ix_login_failures_username", ["station_id", "username", "at"], unique=False)
 
     op.create_table(
+        "officer_notices",
+        sa.Column("officers", types.Json(), nullable=False),
+        sa.Column("title", sa.String(length=60), nullable=False),
+        sa.Column("text", sa.String(length=300), nullable=False),
+        sa.Column("path", sa.String(length=80), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum("queued", "sending", "sent", "failed", name="noticestate", native_enum=False, length=20),
+            nullable=False,
+        ),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("retry_at", types.UtcDateTime(), nullable=True),
+        sa.Column("code", sa.String(length=20), nullable=True),
+        sa.Column("reason", sa.String(length=200), nullable=True),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("finished_at", types.UtcDateTime(), nullable=True),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_officer_notices")),
+    )
+    with op.batch_alter_table("officer_notices", schema=None) as batch_op:
+        batch_op.create_index("ix_officer_notices_created", ["station_id", "created_at"], unique=False)
+        batch_op.create_index("ix_officer_notices_due", ["station_id", "state", "retry_at"], unique=False)
+
+    op.create_table(
         "officers",
         sa.Column("username", sa.String(length=40), nullable=False),
         sa.Column("name", sa.String(length=40), nullable=False),
@@ -86,15 +111,31 @@ def upgrade() -> None:
             sa.Enum("officer", "auxiliary", "chief", "reviewer", "admin", name="role", native_enum=False, length=20),
             nullable=False,
         ),
-        sa.Column("duty", types.Json, nullable=False),
+        sa.Column("duty", types.Json(), nullable=False),
         sa.Column("password_hash", sa.String(length=200), nullable=False),
+        sa.Column("password_given", sa.Boolean(), nullable=False),
         sa.Column("totp_secret", types.EncryptedText(), nullable=True),
+        sa.Column("totp_step", types.BigId, nullable=True),
+        sa.Column("wecom_userid", sa.String(length=64), nullable=True),
+        sa.Column("wecom_problem", sa.String(length=100), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
         sa.Column("station_id", types.BigId, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_officers")),
         sa.UniqueConstraint("station_id", "username", name=op.f("uq_officers_station_id_username")),
+        sa.UniqueConstraint("station_id", "wecom_userid", name=op.f("uq_officers_station_id_wecom_userid")),
+    )
+    op.create_table(
+        "parked_channels",
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("until", types.UtcDateTime(), nullable=False),
+        sa.Column("code", sa.String(length=20), nullable=False),
+        sa.Column("reason", sa.String(length=200), nullable=False),
+        sa.Column("alarm", sa.Boolean(), nullable=False),
+        sa.Column("since", types.UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("station_id", "channel", name=op.f("pk_parked_channels")),
     )
     op.create_table(
         "platform_tokens",
@@ -103,6 +144,19 @@ def upgrade() -> None:
         sa.Column("token", types.EncryptedText(), nullable=False),
         sa.Column("expires_at", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("station_id", "channel", name=op.f("pk_platform_tokens")),
+    )
+    op.create_table(
+        "pulled_streams",
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column("cursor", sa.String(length=128), nullable=False),
+        sa.Column("series", sa.String(length=8), nullable=False),
+        sa.Column("answers_from", types.UtcDateTime(), nullable=False),
+        sa.Column("reader", sa.String(length=32), nullable=True),
+        sa.Column("leased_until", types.UtcDateTime(), nullable=True),
+        sa.Column("again", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("station_id", "channel", "account", name=op.f("pk_pulled_streams")),
     )
     op.create_table(
         "search_words",
@@ -119,17 +173,24 @@ def upgrade() -> None:
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
         sa.Column("name", sa.String(length=80), nullable=False),
         sa.Column("timezone", sa.String(length=40), nullable=False),
-        sa.Column("settings", types.Json, nullable=False),
+        sa.Column("settings", types.Json(), nullable=False),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stations")),
         sa.UniqueConstraint("name", name=op.f("uq_stations_name")),
+    )
+    op.create_table(
+        "used_logins",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.Column("used_at", types.UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_used_logins")),
     )
     op.create_table(
         "broadcasts",
         sa.Column("title", sa.String(length=60), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("template", sa.String(length=40), nullable=True),
-        sa.Column("audience", types.Json, nullable=False),
+        sa.Column("audience", types.Json(), nullable=False),
         sa.Column("repeat", sa.Enum("once", "weekly", name="repeat", native_enum=False, length=20), nullable=False),
         sa.Column("send_at", types.UtcDateTime(), nullable=True),
         sa.Column("expires_at", types.UtcDateTime(), nullable=True),
@@ -201,6 +262,25 @@ def upgrade() -> None:
         batch_op.create_index("ix_console_sessions_officer", ["station_id", "officer_id"], unique=False)
 
     op.create_table(
+        "contact_ways",
+        sa.Column("officer_id", types.BigId, nullable=False),
+        sa.Column("community_id", types.BigId, nullable=False),
+        sa.Column("code", sa.String(length=30), nullable=False),
+        sa.Column("config_id", sa.String(length=100), nullable=False),
+        sa.Column("qr_code", sa.String(length=300), nullable=False),
+        sa.Column("picture", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["community_id"], ["communities.id"], name=op.f("fk_contact_ways_community_id")),
+        sa.ForeignKeyConstraint(["officer_id"], ["officers.id"], name=op.f("fk_contact_ways_officer_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_contact_ways")),
+        sa.UniqueConstraint("code", name=op.f("uq_contact_ways_code")),
+        sa.UniqueConstraint(
+            "station_id", "officer_id", "community_id", name=op.f("uq_contact_ways_station_id_officer_id_community_id")
+        ),
+    )
+    op.create_table(
         "entry_versions",
         sa.Column("topic", sa.String(length=60), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -269,6 +349,46 @@ def upgrade() -> None:
         batch_op.create_index("ix_residents_phone_index", ["station_id", "phone_index"], unique=False)
 
     op.create_table(
+        "mass_jobs",
+        sa.Column("broadcast_id", types.BigId, nullable=False),
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("client_id", sa.String(length=32), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum(
+                "queued", "sending", "submitted", "done", "failed", name="massjobstate", native_enum=False, length=20
+            ),
+            nullable=False,
+        ),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("retry_at", types.UtcDateTime(), nullable=True),
+        sa.Column("unknown", sa.Boolean(), nullable=False),
+        sa.Column("msg_id", sa.String(length=40), nullable=True),
+        sa.Column("settled", sa.Boolean(), nullable=False),
+        sa.Column("settled_to", types.BigId, nullable=False),
+        sa.Column("total", sa.Integer(), nullable=True),
+        sa.Column("filtered", sa.Integer(), nullable=True),
+        sa.Column("sent", sa.Integer(), nullable=True),
+        sa.Column("errors", sa.Integer(), nullable=True),
+        sa.Column("code", sa.String(length=40), nullable=True),
+        sa.Column("reason", sa.String(length=200), nullable=True),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("first_tried_at", types.UtcDateTime(), nullable=True),
+        sa.Column("submitted_at", types.UtcDateTime(), nullable=True),
+        sa.Column("finished_at", types.UtcDateTime(), nullable=True),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["broadcast_id"], ["broadcasts.id"], name=op.f("fk_mass_jobs_broadcast_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_mass_jobs")),
+        sa.UniqueConstraint("client_id", name=op.f("uq_mass_jobs_client_id")),
+    )
+    with op.batch_alter_table("mass_jobs", schema=None) as batch_op:
+        batch_op.create_index("ix_mass_jobs_broadcast", ["broadcast_id"], unique=False)
+        batch_op.create_index("ix_mass_jobs_due", ["station_id", "state", "retry_at"], unique=False)
+        batch_op.create_index("ix_mass_jobs_report", ["station_id", "channel", "msg_id"], unique=False)
+
+    op.create_table(
         "resident_addresses",
         sa.Column("resident_id", types.BigId, nullable=False),
         sa.Column("channel", sa.String(length=40), nullable=False),
@@ -278,6 +398,11 @@ def upgrade() -> None:
         sa.Column("last_inbound_at", types.UtcDateTime(), nullable=True),
         sa.Column("window_until", types.UtcDateTime(), nullable=True),
         sa.Column("window_left", sa.Integer(), nullable=False),
+        sa.Column("refused_until", types.UtcDateTime(), nullable=True),
+        sa.Column("refused_why", sa.String(length=200), nullable=True),
+        sa.Column("notified_at", types.UtcDateTime(), nullable=True),
+        sa.Column("mass_month", sa.String(length=7), nullable=True),
+        sa.Column("mass_count", sa.Integer(), nullable=False),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
         sa.Column("station_id", types.BigId, nullable=False),
@@ -307,11 +432,52 @@ def upgrade() -> None:
         batch_op.create_index("ix_settled_sentences_version", ["station_id", "version_id"], unique=False)
 
     op.create_table(
+        "wecom_tasks",
+        sa.Column("broadcast_id", types.BigId, nullable=False),
+        sa.Column("officer_id", types.BigId, nullable=False),
+        sa.Column("userid", sa.String(length=64), nullable=False),
+        sa.Column("msgid", sa.String(length=100), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum(
+                "new",
+                "submitting",
+                "waiting",
+                "done",
+                "cancelled",
+                "failed",
+                name="taskstate",
+                native_enum=False,
+                length=20,
+            ),
+            nullable=False,
+        ),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("polls", sa.Integer(), nullable=False),
+        sa.Column("next_at", types.UtcDateTime(), nullable=True),
+        sa.Column("reminders", types.Json(), nullable=False),
+        sa.Column("code", sa.String(length=20), nullable=True),
+        sa.Column("reason", sa.String(length=200), nullable=True),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("submitted_at", types.UtcDateTime(), nullable=True),
+        sa.Column("finished_at", types.UtcDateTime(), nullable=True),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["broadcast_id"], ["broadcasts.id"], name=op.f("fk_wecom_tasks_broadcast_id")),
+        sa.ForeignKeyConstraint(["officer_id"], ["officers.id"], name=op.f("fk_wecom_tasks_officer_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wecom_tasks")),
+    )
+    with op.batch_alter_table("wecom_tasks", schema=None) as batch_op:
+        batch_op.create_index("ix_wecom_tasks_broadcast", ["broadcast_id"], unique=False)
+        batch_op.create_index("ix_wecom_tasks_due", ["station_id", "state", "next_at"], unique=False)
+
+    op.create_table(
         "conversations",
         sa.Column("address_id", types.BigId, nullable=False),
         sa.Column("resident_id", types.BigId, nullable=False),
         sa.Column("channel", sa.String(length=40), nullable=False),
         sa.Column("owner_id", types.BigId, nullable=True),
+        sa.Column("served_by", sa.String(length=64), nullable=True),
         sa.Column("dialogue", types.EncryptedJson(), nullable=True),
         sa.Column("last_topic", sa.String(length=60), nullable=True),
         sa.Column("last_message_at", types.UtcDateTime(), nullable=True),
@@ -326,6 +492,60 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("conversations", schema=None) as batch_op:
         batch_op.create_index("ix_conversations_latest", ["station_id", "last_message_at"], unique=False)
+
+    op.create_table(
+        "notice_consents",
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.Column("address_id", types.BigId, nullable=False),
+        sa.Column("template_id", sa.String(length=80), nullable=False),
+        sa.Column("accepted_at", types.UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(["address_id"], ["resident_addresses.id"], name=op.f("fk_notice_consents_address_id")),
+        sa.PrimaryKeyConstraint("station_id", "address_id", "template_id", name=op.f("pk_notice_consents")),
+    )
+    op.create_table(
+        "wecom_contacts",
+        sa.Column("userid", sa.String(length=64), nullable=False),
+        sa.Column("external_userid", sa.String(length=80), nullable=False),
+        sa.Column("officer_id", types.BigId, nullable=True),
+        sa.Column("resident_id", types.BigId, nullable=False),
+        sa.Column("address_id", types.BigId, nullable=False),
+        sa.Column("way_id", types.BigId, nullable=True),
+        sa.Column(
+            "state",
+            sa.Enum("half", "friend", "left", "removed", name="contactstate", native_enum=False, length=20),
+            nullable=False,
+        ),
+        sa.Column("change", sa.String(length=40), nullable=False),
+        sa.Column("event_at", types.UtcDateTime(), nullable=False),
+        sa.Column("added_at", types.UtcDateTime(), nullable=False),
+        sa.Column("left_at", types.UtcDateTime(), nullable=True),
+        sa.Column("welcome_code", types.EncryptedText(), nullable=True),
+        sa.Column(
+            "welcome_state",
+            sa.Enum("none", "due", "sent", "over", name="welcomestate", native_enum=False, length=20),
+            nullable=False,
+        ),
+        sa.Column("welcome_until", types.UtcDateTime(), nullable=True),
+        sa.Column("welcome_retry_at", types.UtcDateTime(), nullable=True),
+        sa.Column("followed_up_at", types.UtcDateTime(), nullable=True),
+        sa.Column("followed_up_by", types.BigId, nullable=True),
+        sa.Column("follow_up", types.EncryptedText(), nullable=True),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["address_id"], ["resident_addresses.id"], name=op.f("fk_wecom_contacts_address_id")),
+        sa.ForeignKeyConstraint(["followed_up_by"], ["officers.id"], name=op.f("fk_wecom_contacts_followed_up_by")),
+        sa.ForeignKeyConstraint(["officer_id"], ["officers.id"], name=op.f("fk_wecom_contacts_officer_id")),
+        sa.ForeignKeyConstraint(["resident_id"], ["residents.id"], name=op.f("fk_wecom_contacts_resident_id")),
+        sa.ForeignKeyConstraint(["way_id"], ["contact_ways.id"], name=op.f("fk_wecom_contacts_way_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wecom_contacts")),
+        sa.UniqueConstraint(
+            "station_id", "userid", "external_userid", name=op.f("uq_wecom_contacts_station_id_userid_external_userid")
+        ),
+    )
+    with op.batch_alter_table("wecom_contacts", schema=None) as batch_op:
+        batch_op.create_index("ix_wecom_contacts_address", ["address_id", "state"], unique=False)
+        batch_op.create_index("ix_wecom_contacts_left", ["station_id", "state", "left_at"], unique=False)
+        batch_op.create_index("ix_wecom_contacts_welcome", ["welcome_state", "welcome_retry_at"], unique=False)
 
     op.create_table(
         "media",
@@ -370,6 +590,8 @@ def upgrade() -> None:
         ),
         sa.Column("body", types.EncryptedText(), nullable=False),
         sa.Column("media_id", types.BigId, nullable=True),
+        sa.Column("fetches", sa.Integer(), nullable=False),
+        sa.Column("fetch_at", types.UtcDateTime(), nullable=True),
         sa.Column("details", types.EncryptedJson(), nullable=True),
         sa.Column("in_reply_to", types.BigId, nullable=True),
         sa.Column("broadcast_id", types.BigId, nullable=True),
@@ -382,15 +604,18 @@ def upgrade() -> None:
         ),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("retry_at", types.UtcDateTime(), nullable=True),
+        sa.Column("grant_count", sa.Integer(), nullable=True),
+        sa.Column("grant_seconds", sa.Integer(), nullable=True),
         sa.Column("decision", sa.String(length=20), nullable=True),
         sa.Column("topic", sa.String(length=60), nullable=True),
-        sa.Column("candidates", types.Json, nullable=True),
+        sa.Column("candidates", types.Json(), nullable=True),
         sa.Column("words", types.EncryptedJson(), nullable=True),
         sa.Column("helpful", sa.Boolean(), nullable=True),
         sa.Column("right_topic", sa.String(length=60), nullable=True),
         sa.Column("indexed", sa.Boolean(), nullable=False),
         sa.Column("text_index", types.BigId, nullable=True),
         sa.Column("forgotten", sa.Boolean(), nullable=False),
+        sa.Column("recalled", sa.Boolean(), nullable=False),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
         sa.Column("station_id", types.BigId, nullable=False),
         sa.ForeignKeyConstraint(["broadcast_id"], ["broadcasts.id"], name=op.f("fk_messages_broadcast_id")),
@@ -412,6 +637,13 @@ def upgrade() -> None:
         batch_op.create_index("ix_messages_created", ["station_id", "created_at"], unique=False)
         batch_op.create_index("ix_messages_reply", ["in_reply_to"], unique=False)
         batch_op.create_index("ix_messages_text", ["station_id", "text_index"], unique=False)
+        batch_op.create_index(
+            "ix_messages_unfetched",
+            ["station_id", "fetch_at"],
+            unique=False,
+            sqlite_where=sa.text("fetch_at IS NOT NULL"),
+            postgresql_where=sa.text("fetch_at IS NOT NULL"),
+        )
         batch_op.create_index("ix_messages_unhandled", ["state", "retry_at"], unique=False)
         batch_op.create_index("ix_messages_unindexed", ["station_id", "indexed", "id"], unique=False)
 
@@ -423,7 +655,9 @@ def upgrade() -> None:
         sa.Column("address_id", types.BigId, nullable=True),
         sa.Column("channel", sa.String(length=40), nullable=False),
         sa.Column(
-            "route", sa.Enum("response", "outbox", name="deliveryroute", native_enum=False, length=20), nullable=False
+            "route",
+            sa.Enum("response", "outbox", "mass", "notice", "task", name="deliveryroute", native_enum=False, length=20),
+            nullable=False,
         ),
         sa.Column(
             "state",
@@ -445,23 +679,34 @@ def upgrade() -> None:
         sa.Column("retry_at", types.UtcDateTime(), nullable=True),
         sa.Column("code", sa.String(length=20), nullable=True),
         sa.Column("reason", sa.String(length=200), nullable=True),
+        sa.Column("waits", sa.Boolean(), nullable=False),
+        sa.Column("unknown", sa.Boolean(), nullable=False),
+        sa.Column("from_character", sa.Integer(), nullable=False),
+        sa.Column("mass_job_id", types.BigId, nullable=True),
         sa.Column("platform_id", sa.String(length=100), nullable=True),
+        sa.Column("task_id", types.BigId, nullable=True),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("finished_at", types.UtcDateTime(), nullable=True),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
         sa.Column("station_id", types.BigId, nullable=False),
         sa.ForeignKeyConstraint(["address_id"], ["resident_addresses.id"], name=op.f("fk_deliveries_address_id")),
         sa.ForeignKeyConstraint(["broadcast_id"], ["broadcasts.id"], name=op.f("fk_deliveries_broadcast_id")),
+        sa.ForeignKeyConstraint(["mass_job_id"], ["mass_jobs.id"], name=op.f("fk_deliveries_mass_job_id")),
         sa.ForeignKeyConstraint(["message_id"], ["messages.id"], name=op.f("fk_deliveries_message_id")),
         sa.ForeignKeyConstraint(["resident_id"], ["residents.id"], name=op.f("fk_deliveries_resident_id")),
+        sa.ForeignKeyConstraint(["task_id"], ["wecom_tasks.id"], name=op.f("fk_deliveries_task_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
         sa.UniqueConstraint("broadcast_id", "resident_id", name=op.f("uq_deliveries_broadcast_id_resident_id")),
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.create_index("ix_deliveries_address", ["address_id", "state"], unique=False)
         batch_op.create_index("ix_deliveries_broadcast", ["broadcast_id", "state"], unique=False)
-        batch_op.create_index("ix_deliveries_due", ["state", "retry_at", "rank"], unique=False)
+        batch_op.create_index(
+            "ix_deliveries_due", ["station_id", "state", "route", "rank", "id", "retry_at"], unique=False
+        )
+        batch_op.create_index("ix_deliveries_mass_job", ["mass_job_id", "id"], unique=False)
         batch_op.create_index("ix_deliveries_message", ["message_id"], unique=False)
+        batch_op.create_index("ix_deliveries_task", ["task_id", "state"], unique=False)
 
     op.create_table(
         "tickets",
@@ -505,6 +750,7 @@ def upgrade() -> None:
         sa.Column("assigned_at", types.UtcDateTime(), nullable=True),
         sa.Column("answered_at", types.UtcDateTime(), nullable=True),
         sa.Column("reminded_at", types.UtcDateTime(), nullable=True),
+        sa.Column("calling_since", types.UtcDateTime(), nullable=True),
         sa.Column("closed_at", types.UtcDateTime(), nullable=True),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
         sa.Column("station_id", types.BigId, nullable=False),
@@ -517,6 +763,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("station_id", "number", name=op.f("uq_tickets_station_id_number")),
     )
     with op.batch_alter_table("tickets", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_tickets_calling",
+            ["station_id", "calling_since"],
+            unique=False,
+            sqlite_where=sa.text("calling_since IS NOT NULL"),
+            postgresql_where=sa.text("calling_since IS NOT NULL"),
+        )
         batch_op.create_index("ix_tickets_conversation", ["station_id", "conversation_id", "id"], unique=False)
         batch_op.create_index("ix_tickets_queue", ["station_id", "state", "priority_rank", "opened_at"], unique=False)
 
@@ -555,11 +808,24 @@ def upgrade() -> None:
     with op.batch_alter_table("referrals", schema=None) as batch_op:
         batch_op.create_index("ix_referrals_open", ["station_id", "state", "created_at"], unique=False)
 
+    op.create_table(
+        "ticket_notices",
+        sa.Column("ticket_id", types.BigId, nullable=False),
+        sa.Column("urgent", sa.Boolean(), nullable=False),
+        sa.Column("rounds", sa.Integer(), nullable=False),
+        sa.Column("last_at", types.UtcDateTime(), nullable=False),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["ticket_id"], ["tickets.id"], name=op.f("fk_ticket_notices_ticket_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ticket_notices")),
+        sa.UniqueConstraint("ticket_id", name=op.f("uq_ticket_notices_ticket_id")),
+    )
     # ### end Alembic commands ###
 
 
 def downgrade() -> None:
     # ### commands auto generated by Alembic - please adjust! ###
+    op.drop_table("ticket_notices")
     with op.batch_alter_table("referrals", schema=None) as batch_op:
         batch_op.drop_index("ix_referrals_open")
 
@@ -571,10 +837,17 @@ def downgrade() -> None:
     with op.batch_alter_table("tickets", schema=None) as batch_op:
         batch_op.drop_index("ix_tickets_queue")
         batch_op.drop_index("ix_tickets_conversation")
+        batch_op.drop_index(
+            "ix_tickets_calling",
+            sqlite_where=sa.text("calling_since IS NOT NULL"),
+            postgresql_where=sa.text("calling_since IS NOT NULL"),
+        )
 
     op.drop_table("tickets")
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.drop_index("ix_deliveries_task")
         batch_op.drop_index("ix_deliveries_message")
+        batch_op.drop_index("ix_deliveries_mass_job")
         batch_op.drop_index("ix_deliveries_due")
         batch_op.drop_index("ix_deliveries_broadcast")
         batch_op.drop_index("ix_deliveries_address")
@@ -583,6 +856,11 @@ def downgrade() -> None:
     with op.batch_alter_table("messages", schema=None) as batch_op:
         batch_op.drop_index("ix_messages_unindexed")
         batch_op.drop_index("ix_messages_unhandled")
+        batch_op.drop_index(
+            "ix_messages_unfetched",
+            sqlite_where=sa.text("fetch_at IS NOT NULL"),
+            postgresql_where=sa.text("fetch_at IS NOT NULL"),
+        )
         batch_op.drop_index("ix_messages_text")
         batch_op.drop_index("ix_messages_reply")
         batch_op.drop_index("ix_messages_created")
@@ -590,10 +868,22 @@ def downgrade() -> None:
 
     op.drop_table("messages")
     op.drop_table("media")
+    with op.batch_alter_table("wecom_contacts", schema=None) as batch_op:
+        batch_op.drop_index("ix_wecom_contacts_welcome")
+        batch_op.drop_index("ix_wecom_contacts_left")
+        batch_op.drop_index("ix_wecom_contacts_address")
+
+    op.drop_table("wecom_contacts")
+    op.drop_table("notice_consents")
     with op.batch_alter_table("conversations", schema=None) as batch_op:
         batch_op.drop_index("ix_conversations_latest")
 
     op.drop_table("conversations")
+    with op.batch_alter_table("wecom_tasks", schema=None) as batch_op:
+        batch_op.drop_index("ix_wecom_tasks_due")
+        batch_op.drop_index("ix_wecom_tasks_broadcast")
+
+    op.drop_table("wecom_tasks")
     with op.batch_alter_table("settled_sentences", schema=None) as batch_op:
         batch_op.drop_index("ix_settled_sentences_version")
 
@@ -602,6 +892,12 @@ def downgrade() -> None:
         batch_op.drop_index("ix_resident_addresses_resident")
 
     op.drop_table("resident_addresses")
+    with op.batch_alter_table("mass_jobs", schema=None) as batch_op:
+        batch_op.drop_index("ix_mass_jobs_report")
+        batch_op.drop_index("ix_mass_jobs_due")
+        batch_op.drop_index("ix_mass_jobs_broadcast")
+
+    op.drop_table("mass_jobs")
     with op.batch_alter_table("residents", schema=None) as batch_op:
         batch_op.drop_index("ix_residents_phone_index")
         batch_op.drop_index("ix_residents_name_index")
@@ -620,6 +916,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_entry_versions_state")
 
     op.drop_table("entry_versions")
+    op.drop_table("contact_ways")
     with op.batch_alter_table("console_sessions", schema=None) as batch_op:
         batch_op.drop_index("ix_console_sessions_officer")
 
@@ -630,13 +927,21 @@ def downgrade() -> None:
         batch_op.drop_index("ix_broadcasts_due")
 
     op.drop_table("broadcasts")
+    op.drop_table("used_logins")
     op.drop_table("stations")
     with op.batch_alter_table("search_words", schema=None) as batch_op:
         batch_op.drop_index("ix_search_words_text")
 
     op.drop_table("search_words")
+    op.drop_table("pulled_streams")
     op.drop_table("platform_tokens")
+    op.drop_table("parked_channels")
     op.drop_table("officers")
+    with op.batch_alter_table("officer_notices", schema=None) as batch_op:
+        batch_op.drop_index("ix_officer_notices_due")
+        batch_op.drop_index("ix_officer_notices_created")
+
+    op.drop_table("officer_notices")
     with op.batch_alter_table("login_failures", schema=None) as batch_op:
         batch_op.drop_index("ix_login_failures_username")
         batch_op.drop_index("ix_login_failures_ip")

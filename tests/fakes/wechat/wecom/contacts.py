@@ -1,10 +1,14 @@
 """External contacts (客户联系): contact ways with a QR code, who added whom, remarks, tags, the welcome message."""
 
+import io
 import itertools
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+import segno
+from aiohttp import web
 
 from tests.fakes.wechat.chat import Bubble, words_of
 from tests.fakes.wechat.clock import DAY
@@ -178,7 +182,14 @@ class Contacts:
         config_id = secrets.token_hex(16)
         self.ways[config_id] = ContactWay(config_id, userids, words(body, "state"), dict(body), self.platform.now())
         answer = {**OK, "config_id": config_id}
-        return answer | ({"qr_code": f"https://wework.qpic.cn/wwpic/{config_id}/0"} if scene == 2 else {})
+        return answer | ({"qr_code": f"{self.platform.url}/wwpic/{config_id}/0"} if scene == 2 else {})
+
+    async def picture(self, request: web.Request) -> web.Response:
+        """The QR code as a picture; the real one lies on wework.qpic.cn."""
+        picture = io.BytesIO()
+        address = f"https://work.weixin.qq.com/ca/{request.match_info['config_id']}"
+        segno.make(address, error="m").save(picture, kind="png", scale=4)
+        return web.Response(body=picture.getvalue(), content_type="image/png")
 
     def _check_way(self, body: dict[str, Any]) -> None:
         if len(words(body, "state")) > 30 or len(words(body, "remark")) > 30 or len(several(body, "user")) > 100:

@@ -44,6 +44,7 @@ class Corp:
         )
         return [
             web.route("*", "/wecom/cgi-bin/{path:.+}", gate.handle),
+            web.get("/wwpic/{config_id}/0", self.contacts.picture),
             web.get("/wecom/connect/oauth2/authorize", self.members.authorise),
             web.get("/wecom/wwlogin/sso/login", self.members.authorise),
         ]

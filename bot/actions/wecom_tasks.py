@@ -1,0 +1,531 @@
+"""Warnings to residents who are officers' friends in WeCom: one task for each officer, which he sends with a tap.
+
+Until WeCom says what became of it a recipient's delivery stays queued; nothing is called sent because it was handed in.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased, contains_eager
+
+from bot import clock
+from bot.actions import broadcasts, contacts, deliveries
+from bot.actions.audit import Actor, record
+from bot.actions.broadcasts import seal_of
+from bot.actions.errors import ActionError
+from bot.store.access import NotFound, access_wecom_task
+from bot.store.live import Change, Kind, announce
+from bot.store.models import (
+    TASK_ARROWS,
+    Broadcast,
+    BroadcastState,
+    CommunityOfficer,
+    Delivery,
+    DeliveryRoute,
+    DeliveryState,
+    Officer,
+    ResidentAddress,
+    TaskState,
+    WeComTask,
+)
+from bot.wecom import CUSTOMERS_AT_ONCE, Fate
+
+LEASE = timedelta(seconds=60)  # longer than any platform call
+BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60))
+POLLS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60))  # since it was handed in; then each day
+GIVEN_UP_AFTER = timedelta(days=7)
+REMINDERS_A_DAY = 3
+WAITS = "等待民警在企业微信确认"
+_CAPPED = "今天已收到过企业微信群发，明天再发"
+_NO_FRIEND_OFFICER = "没有民警的企业微信好友，发不到"
+_FATES: Final[Mapping[Fate, str]] = {Fate.NO_FRIEND: "不再是好友", Fate.HAD_ANOTHER: "本期已收到其他群发"}
+_NOT_TAKEN = "企业微信没有接受这位居民（不再是好友，或本期已收到其他群发）"
+_NEVER_TAPPED = "民警 7 天内没有在企业微信确认，没有发出"
+_STOPPED = "已停止发送"
+_EXPIRED = "已过失效时间，不再发送"
+_UNKNOWN = "企业微信没有回执，不知任务是否建立。请民警在企业微信里查看，再决定是否另发"
+_CANCELLING = "cancelling"
+_GROUPED_AT_ONCE = 500  # deliveries looked at in one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class HandIn:
+    """A claimed task with all that handing it in needs."""
+
+    id: int
+    userid: str
+    text: str
+    external_userids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A task whose recipients' fates are due to be asked for; `cancel`: take back what was not sent first."""
+
+    id: int
+    userid: str
+    msgid: str
+    cancel: bool
+
+
+def _move(task: WeComTask, state: TaskState) -> None:
+    if state not in TASK_ARROWS[task.state]:
+        raise LookupError(f"a task cannot go from {task.state} to {state}")
+    task.state = state
+
+
+# --- from a warning to tasks ----------------------------------------------------------------------------------------
+
+
+async def take_over(session: AsyncSession, broadcast: Broadcast, channel: str) -> None:
+    """What was just written for residents on WeCom's channel waits for an officer and not for the outbox."""
+    await session.execute(
+        update(Delivery)
+        .where(
+            Delivery.broadcast_id == broadcast.id,
+            Delivery.channel == channel,
+            Delivery.route == DeliveryRoute.OUTBOX,
+            Delivery.state == DeliveryState.QUEUED,
+        )
+        .values(route=DeliveryRoute.TASK, retry_at=None, reason=WAITS)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def make(session: AsyncSession, station_id: int, *, a_day: int, timezone: str, now: datetime) -> int:
+    """Put waiting deliveries of warnings whose list is complete into their officers' tasks; how many were looked at.
+
+    The resident's community officer sends if he is a friend, else the friend who was added last. Who has had his
+    warnings of the day waits for tomorrow.
+    """
+    waiting = list(
+        (
+            await session.execute(
+                select(Delivery)
+                .join(Broadcast, Broadcast.id == Delivery.broadcast_id)
+                .where(
+                    Delivery.station_id == station_id,
+                    Delivery.route == DeliveryRoute.TASK,
+                    Delivery.state == DeliveryState.QUEUED,
+                    Delivery.task_id.is_(None),
+                    Broadcast.state == BroadcastState.SENDING,
+                    Broadcast.expanded,
+                    (Delivery.retry_at.is_(None)) | (Delivery.retry_at <= now),
+                )
+                .order_by(Delivery.broadcast_id, Delivery.id)
+                .limit(_GROUPED_AT_ONCE)
+                .with_for_update(of=Delivery, skip_locked=True)
+            )
+        ).scalars()
+    )
+    if not waiting:
+        return 0
+    addresses = [delivery.address_id for delivery in waiting if delivery.address_id is not None]
+    senders = await _senders(session, addresses)
+    today = now.astimezone(ZoneInfo(timezone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    had = await _had(session, addresses, since=today)
+    groups: dict[tuple[int, int, str], list[Delivery]] = defaultdict(list)
+    for delivery in waiting:
+        sender = senders.get(delivery.address_id or 0)
+        if sender is None:
+            _skip(delivery, _NO_FRIEND_OFFICER, now)
+        elif had.get(delivery.address_id or 0, 0) >= a_day:
+            delivery.retry_at, delivery.reason = today + timedelta(days=1), _CAPPED
+        else:
+            had[delivery.address_id or 0] = had.get(delivery.address_id or 0, 0) + 1
+            groups[delivery.broadcast_id or 0, sender.id, sender.wecom_userid or ""].append(delivery)
+    for (broadcast_id, officer_id, userid), rows in groups.items():
+        await _put(session, station_id, broadcast_id, officer_id, userid, rows, now)
+    _announce(session, station_id, {delivery.broadcast_id for delivery in waiting})
+    return len(waiting)
+
+
+async def _put(
+    session: AsyncSession,
+    station_id: int,
+    broadcast_id: int,
+    officer_id: int,
+    userid: str,
+    rows: Sequence[Delivery],
+    now: datetime,
+) -> None:
+    """Into the officer's task that is still open for more, or a new one; at most CUSTOMERS_AT_ONCE in each."""
+    query = (
+        select(WeComTask, func.count(Delivery.id))
+        .outerjoin(Delivery, Delivery.task_id == WeComTask.id)
+        .where(
+            WeComTask.broadcast_id == broadcast_id,
+            WeComTask.officer_id == officer_id,
+            WeComTask.userid == userid,
+            WeComTask.state == TaskState.NEW,
+        )
+        .group_by(WeComTask.id)
+        .order_by(WeComTask.id.desc())
+        .limit(1)
+    )
+    found = (await session.execute(query)).first()
+    task, room = (found[0], CUSTOMERS_AT_ONCE - found[1]) if found else (None, 0)
+    for delivery in rows:
+        if task is None or room <= 0:
+            task = WeComTask(
+                station_id=station_id,
+                broadcast_id=broadcast_id,
+                officer_id=officer_id,
+                userid=userid,
+                state=TaskState.NEW,
+                next_at=now,
+                created_at=now,
+            )
+            session.add(task)
+            await session.flush()
+            room = CUSTOMERS_AT_ONCE
+        delivery.task_id, delivery.retry_at, delivery.reason = task.id, None, WAITS
+        room -= 1
+
+
+async def _senders(session: AsyncSession, addresses: Sequence[int]) -> dict[int, Officer]:
+    """Who sends to each address."""
+    friends = await contacts.friends_of(session, addresses)
+    query = select(CommunityOfficer.community_id, CommunityOfficer.officer_id).where(
+        CommunityOfficer.officer_id.in_({officer.id for _, officer, _ in friends})
+    )
+    responsible = {(community, officer) for community, officer in await session.execute(query)}
+    chosen: dict[int, Officer] = {}
+    own: set[int] = set()  # addresses that have their community's officer
+    for contact, officer, community in friends:  # in the order they were added: the last one wins
+        is_own = (community, officer.id) in responsible
+        if is_own or contact.address_id not in own:
+            chosen[contact.address_id] = officer
+        if is_own:
+            own.add(contact.address_id)
+    return chosen
+
+
+async def _had(session: AsyncSession, addresses: Sequence[int], *, since: datetime) -> dict[int, int]:
+    """How many warnings each address has had, or is about to have, by task since then."""
+    query = (
+        select(Delivery.address_id, func.count())
+        .join(WeComTask, WeComTask.id == Delivery.task_id)
+        .where(
+            Delivery.address_id.in_(addresses),
+            Delivery.state.in_((DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.SENT)),
+            func.coalesce(WeComTask.submitted_at, WeComTask.created_at) >= since,
+        )
+        .group_by(Delivery.address_id)
+    )
+    return {address: count for address, count in await session.execute(query) if address is not None}
+
+
+def _skip(delivery: Delivery, reason: str, now: datetime) -> None:
+    delivery.state, delivery.reason, delivery.retry_at = DeliveryState.SKIPPED, reason, None
+    delivery.finished_at = now
+
+
+def _announce(session: AsyncSession, station_id: int, broadcast_ids: "set[int | None]") -> None:
+    for broadcast_id in broadcast_ids - {None}:
+        announce(session, Change(station_id, Kind.BROADCAST, broadcast_id or 0, "progress"))
+
+
+# --- handing in -----------------------------------------------------------------------------------------------------
+
+
+async def claim_new(session: AsyncSession, station_id: int, *, now: datetime) -> HandIn | None:
+    """The next task to be handed in; a warning that was stopped or changed meanwhile is not."""
+    await _end_interrupted(session, station_id, now)
+    task = await _next(session, station_id, TaskState.NEW, now)
+    if task is None:
+        return None
+    broadcast = await session.get_one(Broadcast, task.broadcast_id)
+    residents = tuple(address for _, address in await _waiting_with_address(session, task))
+    if (reason := _not_to_be_sent(broadcast, now)) or not residents:
+        _move(task, TaskState.CANCELLED)
+        task.next_at, task.finished_at, task.code, task.reason = None, now, None, reason or None
+        await _skip_waiting(session, task, reason, now)
+        return HandIn(task.id, "", "", ())
+    _move(task, TaskState.SUBMITTING)
+    task.attempts += 1
+    task.next_at = now + LEASE
+    return HandIn(task.id, task.userid, broadcasts.broadcast_text(broadcast), residents)
+
+
+async def _next(session: AsyncSession, station_id: int, state: TaskState, now: datetime) -> WeComTask | None:
+    query = (
+        select(WeComTask)
+        .where(WeComTask.station_id == station_id, WeComTask.state == state, WeComTask.next_at <= now)
+        .order_by(WeComTask.next_at, WeComTask.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+def _not_to_be_sent(broadcast: Broadcast, now: datetime) -> str:
+    if broadcast.state is BroadcastState.EXPIRED or (broadcast.expires_at and broadcast.expires_at <= now):
+        return _EXPIRED
+    if broadcast.state is not BroadcastState.SENDING:
+        return _STOPPED
+    return "" if broadcast.seal == seal_of(broadcast) else "内容与审批不一致，已停止发送"
+
+
+async def _end_interrupted(session: AsyncSession, station_id: int, now: datetime) -> None:
+    """Whoever was handing it in died: WeCom may have it, so nobody hands it in again."""
+    query = select(WeComTask).where(
+        WeComTask.station_id == station_id, WeComTask.state == TaskState.SUBMITTING, WeComTask.next_at <= now
+    )
+    for task in (await session.execute(query.with_for_update(skip_locked=True))).scalars():
+        await _fail(session, task, deliveries.UNKNOWN_CODE, _UNKNOWN, now)
+
+
+async def handed_in(session: AsyncSession, task_id: int, msgid: str, failed: Sequence[str]) -> None:
+    """WeCom has the task; whom it cannot reach is known at once."""
+    now, task = clock.now(), await session.get_one(WeComTask, task_id, with_for_update=True)
+    if task.state is not TaskState.SUBMITTING:
+        return
+    _move(task, TaskState.WAITING)
+    task.msgid, task.submitted_at, task.next_at = msgid[:100], now, now + POLLS[0]
+    task.code = task.reason = None
+    for delivery in await _waiting(session, task, failed):
+        await _end(session, delivery, DeliveryState.FAILED, _NOT_TAKEN, "fail_list")
+    await _done_if_all_ended(session, task, now)
+    _announce(session, task.station_id, {task.broadcast_id})
+
+
+async def not_handed_in(
+    session: AsyncSession, task_id: int, code: str, reason: str, *, again: bool, unknown: bool, after: timedelta | None
+) -> None:
+    """WeCom did not take it: `again` later, or never; `unknown`: it may have."""
+    now, task = clock.now(), await session.get_one(WeComTask, task_id, with_for_update=True)
+    if task.state is not TaskState.SUBMITTING:
+        return
+    if again and task.attempts <= len(BACKOFF):
+        _move(task, TaskState.NEW)
+        task.code, task.reason = code[:20], reason[:200]
+        task.next_at = now + max(BACKOFF[task.attempts - 1], after or timedelta())
+        return
+    await _fail(session, task, code, _UNKNOWN if unknown else reason, now)
+
+
+async def _fail(session: AsyncSession, task: WeComTask, code: str, reason: str, now: datetime) -> None:
+    _move(task, TaskState.FAILED)
+    task.next_at, task.finished_at, task.code, task.reason = None, now, code[:20], reason[:200]
+    for delivery in await _waiting(session, task):
+        await _end(session, delivery, DeliveryState.FAILED, reason, code)
+    _announce(session, task.station_id, {task.broadcast_id})
+
+
+# --- what became of it ----------------------------------------------------------------------------------------------
+
+
+async def hasten_stopped(session: AsyncSession, station_id: int, *, now: datetime) -> None:
+    """The tasks of warnings that were stopped or expired are due at once."""
+    stopped = (
+        update(WeComTask)
+        .where(
+            WeComTask.station_id == station_id,
+            WeComTask.state.in_((TaskState.NEW, TaskState.WAITING)),
+            WeComTask.code.is_distinct_from(_CANCELLING),
+            WeComTask.broadcast_id.in_(
+                select(Broadcast.id).where(
+                    Broadcast.station_id == station_id,
+                    Broadcast.state.in_((BroadcastState.CANCELLED, BroadcastState.EXPIRED)),
+                )
+            ),
+        )
+        .values(next_at=now, code=_CANCELLING)
+        .execution_options(synchronize_session=False)
+    )
+    await session.execute(stopped)
+
+
+async def claim_waiting(session: AsyncSession, station_id: int, *, now: datetime) -> Ask | None:
+    """The next task to ask WeCom about; what is left of a stopped or expired warning is to be taken back first."""
+    task = await _next(session, station_id, TaskState.WAITING, now)
+    if task is None:
+        return None
+    broadcast = await session.get_one(Broadcast, task.broadcast_id)
+    cancel = broadcast.state in (BroadcastState.CANCELLED, BroadcastState.EXPIRED)
+    task.polls += 1
+    task.next_at = _next_poll(task, now)
+    return Ask(task.id, task.userid, task.msgid, cancel)
+
+
+def _next_poll(task: WeComTask, now: datetime) -> datetime:
+    """1, 5, 15 and 60 minutes after it was handed in, then each day."""
+    since = task.submitted_at or task.created_at
+    return next((since + after for after in POLLS if since + after > now), now + timedelta(days=1))
+
+
+async def learnt(session: AsyncSession, task_id: int, fates: Mapping[str, Fate]) -> None:
+    """What WeCom says of some of a task's recipients."""
+    task = await session.get_one(WeComTask, task_id, with_for_update=True)
+    if task.state is not TaskState.WAITING:
+        return
+    told = {address: fate for address, fate in fates.items() if fate is not Fate.WAITING}
+    for delivery, address in await _waiting_with_address(session, task, list(told)):
+        fate = told[address]
+        if fate is Fate.SENT:
+            await _end(session, delivery, DeliveryState.SENT, "", task.msgid)
+        else:
+            await _end(session, delivery, DeliveryState.FAILED, _FATES[fate], f"status_{fate.value}")
+    _announce(session, task.station_id, {task.broadcast_id})
+
+
+async def asked(session: AsyncSession, task_id: int, *, cancelled: bool) -> None:
+    """All that WeCom knows now has been taken in: the task is over when nobody waits, or when it was taken back."""
+    now, task = clock.now(), await session.get_one(WeComTask, task_id, with_for_update=True)
+    if task.state is not TaskState.WAITING:
+        return
+    if cancelled:
+        broadcast = await session.get_one(Broadcast, task.broadcast_id)
+        reason = _EXPIRED if broadcast.state is BroadcastState.EXPIRED else _STOPPED
+        await _skip_waiting(session, task, reason, now)
+        _move(task, TaskState.CANCELLED)
+        task.next_at, task.finished_at, task.code = None, now, None
+        return
+    if now >= (task.submitted_at or task.created_at) + GIVEN_UP_AFTER:
+        await _skip_waiting(session, task, _NEVER_TAPPED, now)
+    await _done_if_all_ended(session, task, now)
+
+
+async def ask_again(session: AsyncSession, task_id: int, code: str, after: timedelta | None) -> None:
+    """WeCom could not say now (41063: it is still being handed out; 45033: too many at once)."""
+    task = await session.get_one(WeComTask, task_id, with_for_update=True)
+    if task.state is TaskState.WAITING:
+        soon = clock.now() + max(BACKOFF[min(task.polls, len(BACKOFF)) - 1], after or timedelta())
+        task.next_at = min(soon, task.next_at) if task.next_at is not None else soon
+        if task.code != _CANCELLING:
+            task.code = code[:20]
+
+
+async def _done_if_all_ended(session: AsyncSession, task: WeComTask, now: datetime) -> None:
+    await session.flush()
+    query = select(Delivery.id).where(Delivery.task_id == task.id, Delivery.state == DeliveryState.QUEUED).limit(1)
+    if (await session.execute(query)).first() is None:
+        _move(task, TaskState.DONE)
+        task.next_at, task.finished_at, task.code = None, now, None
+
+
+async def _waiting(session: AsyncSession, task: WeComTask, among: Sequence[str] | None = None) -> list[Delivery]:
+    return [delivery for delivery, _ in await _waiting_with_address(session, task, among)]
+
+
+async def _waiting_with_address(
+    session: AsyncSession, task: WeComTask, among: Sequence[str] | None = None
+) -> list[tuple[Delivery, str]]:
+    """The task's deliveries whose end is not known, of the residents `among` these."""
+    query = (
+        select(Delivery, ResidentAddress.address)
+        .join(ResidentAddress, ResidentAddress.id == Delivery.address_id)
+        .where(Delivery.task_id == task.id, Delivery.state == DeliveryState.QUEUED)
+        .order_by(Delivery.id)
+    )
+    if among is not None:
+        query = query.where(ResidentAddress.address.in_(among))
+    return [(delivery, address) for delivery, address in await session.execute(query)]
+
+
+async def _end(session: AsyncSession, delivery: Delivery, state: DeliveryState, reason: str, code: str) -> None:
+    """How one recipient's part ended; a warning that arrived stands in the resident's conversation."""
+    now = clock.now()
+    delivery.state, delivery.retry_at, delivery.finished_at = state, None, now
+    if state is not DeliveryState.SENT:
+        delivery.code, delivery.reason = code, reason
+        return
+    delivery.platform_id, delivery.code, delivery.reason = code, None, None
+    await session.flush()
+    broadcast = await session.get_one(Broadcast, delivery.broadcast_id)
+    await deliveries.log_broadcast(session, broadcast, [delivery.id], now)
+
+
+async def _skip_waiting(session: AsyncSession, task: WeComTask, reason: str, now: datetime) -> None:
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.task_id == task.id, Delivery.state == DeliveryState.QUEUED)
+        .values(state=DeliveryState.SKIPPED, reason=reason, retry_at=None, finished_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    _announce(session, task.station_id, {task.broadcast_id})
+
+
+# --- the warning's page ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A task as the warning's page shows it."""
+
+    task: WeComTask
+    waiting: int
+    arrived: int
+    total: int
+    may_remind: bool
+
+
+async def of_broadcast(session: AsyncSession, broadcast_id: int, *, now: datetime) -> list[Shown]:
+    """A warning's tasks with their figures."""
+    of_task = aliased(Delivery)
+    query = (
+        select(
+            WeComTask,
+            func.count(of_task.id).filter(of_task.state == DeliveryState.QUEUED),
+            func.count(of_task.id).filter(of_task.state.in_((DeliveryState.SENT, DeliveryState.DELIVERED))),
+            func.count(of_task.id),
+        )
+        .outerjoin(of_task, of_task.task_id == WeComTask.id)
+        .where(WeComTask.broadcast_id == broadcast_id)
+        .join(WeComTask.officer)
+        .options(contains_eager(WeComTask.officer))
+        .group_by(WeComTask.id, Officer.id)
+        .order_by(WeComTask.id)
+    )
+    return [
+        Shown(task, waiting, arrived, total, task.state is TaskState.WAITING and _may_remind(task, now))
+        for task, waiting, arrived, total in await session.execute(query)
+    ]
+
+
+def _may_remind(task: WeComTask, now: datetime) -> bool:
+    return len(_recent(task, now)) < REMINDERS_A_DAY
+
+
+def _recent(task: WeComTask, now: datetime) -> list[str]:
+    return [at for at in task.reminders if datetime.fromisoformat(at) > now - timedelta(days=1)]
+
+
+async def access(
+    session: AsyncSession, station_id: int, broadcast_id: int, task_id: int, *, lock: bool = False
+) -> WeComTask:
+    """A task of this warning; NotFound when it has no such one."""
+    task = await access_wecom_task(session, station_id, task_id, lock=lock)
+    if task.broadcast_id != broadcast_id:
+        raise NotFound(f"WeComTask {task_id}")
+    return task
+
+
+def check_reminder(task: WeComTask) -> str:
+    """The message of a task whose officer may be reminded; ActionError says why not."""
+    if task.state is not TaskState.WAITING:
+        raise ActionError("这条任务已经结束，不需要提醒。")
+    if not _may_remind(task, clock.now()):
+        raise ActionError("24 小时内已提醒 3 次，请直接打电话联系民警。")
+    return task.msgid
+
+
+async def reminded(session: AsyncSession, task: WeComTask, *, actor: Actor) -> None:
+    """The officer has been reminded once more."""
+    now = clock.now()
+    task.reminders = [*_recent(task, now), now.isoformat()]
+    task.next_at = min(task.next_at, now + POLLS[0]) if task.next_at is not None else now + POLLS[0]
+    await record(session, actor, "wecom_task.reminded", f"broadcast:{task.broadcast_id}", details={"task": task.id})
+
+
+async def note_left(session: AsyncSession, task_id: int, external_userids: Sequence[str]) -> None:
+    """WeCom says they are no friends any more, and its event may have been lost: they stand among those who left."""
+    task = await session.get_one(WeComTask, task_id)
+    await contacts.found_gone(session, task.station_id, task.userid, external_userids)

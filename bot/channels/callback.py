@@ -1,0 +1,52 @@
+"""The edge of every callback: how much of a request is read, and the two answers that say nothing."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from bot.channels.metrics import REFUSED_CALLBACKS
+from bot.channels.wechat_envelope import BODY_LIMIT_BYTES, Reason, RefusedError
+
+BODY_SECONDS = 3.0  # to read a body of at most 64 KiB; the platforms hang up after 5
+NO_STORE: Final[Mapping[str, str]] = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+_log = structlog.get_logger(__name__)
+
+
+async def read_body(request: web.Request, *, seconds: float = BODY_SECONDS) -> bytes:
+    """The body, with a limit of its own: the application's is made for officers' uploads, and aiohttp has no time
+    limit for a body at all. Raises RefusedError."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > BODY_LIMIT_BYTES:
+                    raise RefusedError(Reason.TOO_LARGE)
+    except TimeoutError:
+        raise RefusedError(Reason.TOO_SLOW) from None
+    except (web.RequestPayloadError, OSError):  # a broken encoding, or the sender went away
+        raise RefusedError(Reason.BAD_BODY) from None
+    return bytes(body)
+
+
+def refused(channel: str, reason: Reason) -> web.Response:
+    """The same empty answer whatever was wrong; only a body we did not read to its end is told apart."""
+    REFUSED_CALLBACKS.labels(channel, reason.value).inc()
+    _log.warning("callback refused", channel=channel, reason=reason.value)
+    response = web.Response(status={Reason.TOO_LARGE: 413, Reason.TOO_SLOW: 408}.get(reason, 403))
+    response.force_close()  # the rest of the body may still be on its way
+    return response
+
+
+def echoed(echo: str) -> web.Response:
+    """The answer to an address check: the plain echo and nothing round it."""
+    return web.Response(body=echo.encode(), content_type="text/plain", headers=NO_STORE)
+
+
+def taken() -> web.Response:
+    """Taken, and nothing to say now: the platform shows nothing and does not deliver again."""
+    return web.Response(body=b"success", content_type="text/plain", headers=NO_STORE)

@@ -1,0 +1,172 @@
+"""The station's WeCom app (bot.wecom.WeComApp) on WeCom's API."""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from bot.channels.base import Failure, SendError, TokenStore
+from bot.channels.platform_api import TOTAL_SECONDS
+from bot.channels.wecom_api import WeComApi
+from bot.channels.wecom_errors import ALL_INVALID, WELCOME_OVER
+from bot.config import WeComSettings
+from bot.wecom import Card, Fate, Handed, Way, WeComRefused, Why, folded
+
+_INSIDE_HOST: Final = "https://open.weixin.qq.com"
+_DESK_HOST: Final = "https://login.work.weixin.qq.com"
+_SAME_MESSAGE_SECONDS = 1800  # within these WeCom does not send the same words to the same people again
+_PAGE_ROWS = 1000
+_ACTIVE = 1  # user/get: 2 disabled, 4 not activated, 5 left
+_REASONS: Final = {
+    Failure.RETRY: Why.AGAIN,
+    Failure.LATER: Why.NEVER,
+    Failure.REFUSED: Why.NEVER,
+    Failure.UNKNOWN: Why.UNKNOWN,
+    Failure.CHANNEL_DOWN: Why.DOWN,
+}
+_NO_MEMBER = "只有本单位的企业微信成员才能这样登录。请用本单位的企业微信扫码，或改用密码。"
+_NOT_ACTIVE = "您的企业微信账号没有激活或已停用，不能登录。请联系管理员。"
+_NO_ANSWER = "企业微信的回答不完整，不知是否办成。请稍后核对。"
+
+
+class WeCom:
+    """One app of one corp."""
+
+    def __init__(self, settings: WeComSettings, *, tokens: TokenStore, call_seconds: float = TOTAL_SECONDS) -> None:
+        self.name, self.customer_contact = settings.name, settings.customer_contact
+        self._corp_id, self._agent_id = settings.corp_id, settings.agent_id
+        self._inside = f"{settings.login_base.rstrip('/') or _INSIDE_HOST}/connect/oauth2/authorize"
+        self._at_a_desk = f"{settings.login_base.rstrip('/') or _DESK_HOST}/wwlogin/sso/login"
+        self._api = WeComApi(
+            channel=settings.name,
+            corp_id=settings.corp_id,
+            secret=settings.secret,
+            api_base=settings.api_base,
+            tokens=tokens,
+            total_seconds=call_seconds,
+        )
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    # -- officers --------------------------------------------------------------------------------------------------
+
+    async def tell(self, userids: Sequence[str], card: Card) -> frozenset[str]:
+        body = {
+            "touser": "|".join(userids),
+            "msgtype": "textcard",
+            "agentid": self._agent_id,
+            "textcard": {"title": card.title, "description": card.text, "url": card.url, "btntxt": "打开"},
+            "enable_duplicate_check": 1,
+            "duplicate_check_interval": _SAME_MESSAGE_SECONDS,
+        }
+        try:
+            answer = await _asked(self._api.post("/cgi-bin/message/send", body))
+        except WeComRefused as refused:
+            if refused.code == str(ALL_INVALID):
+                return frozenset(map(folded, userids))
+            raise
+        # A 0 says that somebody got it; the others are named beside it, perhaps in small letters.
+        listed = "|".join(str(answer.get(name) or "") for name in ("invaliduser", "unlicenseduser"))
+        return frozenset(folded(userid) for userid in listed.split("|") if userid.strip())
+
+    def login_address(self, back: str, state: str, *, inside: bool) -> str:
+        if inside:  # the order of the parameters and the fragment matter
+            query = {
+                "appid": self._corp_id,
+                "redirect_uri": back,
+                "response_type": "code",
+                "scope": "snsapi_base",
+                "state": state,
+                "agentid": self._agent_id,
+            }
+            return f"{self._inside}?{urlencode(query)}#wechat_redirect"
+        query = {
+            "login_type": "CorpApp",
+            "appid": self._corp_id,
+            "agentid": self._agent_id,
+            "redirect_uri": back,
+            "state": state,
+        }
+        return f"{self._at_a_desk}?{urlencode(query)}"
+
+    async def member_of(self, code: str) -> str:
+        answer = await _asked(self._api.ask("/cgi-bin/auth/getuserinfo", code=code))
+        userid = answer.get("userid") or answer.get("UserId")  # a stranger has an openid or external_userid instead
+        if not isinstance(userid, str) or not userid:
+            raise WeComRefused(Why.NEVER, "no_member", _NO_MEMBER)
+        member = await _asked(self._api.ask("/cgi-bin/user/get", userid=userid))
+        if member.get("status") != _ACTIVE:
+            raise WeComRefused(Why.NEVER, "not_active", _NOT_ACTIVE)
+        return folded(userid)
+
+    # -- residents -------------------------------------------------------------------------------------------------
+
+    async def add_contact_way(self, userid: str, state: str, remark: str) -> Way:
+        body = {"type": 1, "scene": 2, "user": [userid], "state": state, "remark": remark[:30], "skip_verify": True}
+        answer = await _asked(self._api.post("/cgi-bin/externalcontact/add_contact_way", body))
+        config_id, address = answer.get("config_id"), answer.get("qr_code")
+        if not (isinstance(config_id, str) and config_id and isinstance(address, str) and address):
+            raise WeComRefused(Why.UNKNOWN, "bad_answer", _NO_ANSWER)
+        return Way(config_id, address, await self._api.picture_at(address))
+
+    async def welcome(self, code: str, text: str) -> bool:
+        body = {"welcome_code": code, "text": {"content": text}}
+        try:
+            await _asked(self._api.post("/cgi-bin/externalcontact/send_welcome_msg", body))
+        except WeComRefused as refused:
+            if refused.code in {str(known) for known in WELCOME_OVER}:
+                return False
+            raise
+        return True
+
+    # -- warnings --------------------------------------------------------------------------------------------------
+
+    async def hand_in(self, userid: str, text: str, external_userids: Sequence[str]) -> Handed:
+        body = {
+            "chat_type": "single",
+            "external_userid": list(external_userids),
+            "sender": userid,
+            "text": {"content": text},
+        }
+        answer = await _asked(self._api.post("/cgi-bin/externalcontact/add_msg_template", body))
+        msgid, failed = answer.get("msgid"), answer.get("fail_list")
+        if not isinstance(msgid, str) or not msgid:
+            raise WeComRefused(Why.UNKNOWN, "bad_answer", _NO_ANSWER)
+        return Handed(msgid, frozenset(map(str, failed if isinstance(failed, list) else [])))
+
+    async def fates(self, msgid: str, userid: str, cursor: str) -> tuple[Mapping[str, Fate], str]:
+        if not cursor and not await self._has_tapped(msgid, userid):
+            return {}, ""
+        body = {"msgid": msgid, "userid": userid, "limit": _PAGE_ROWS, "cursor": cursor}
+        answer = await _asked(self._api.ask("/cgi-bin/externalcontact/get_groupmsg_send_result", body))
+        known = {fate.value: fate for fate in Fate}
+        fates = {
+            str(row.get("external_userid")): known[str(row.get("status"))]
+            for row in _rows(answer, "send_list")
+            if str(row.get("status")) in known
+        }
+        return fates, str(answer.get("next_cursor") or "")
+
+    async def _has_tapped(self, msgid: str, userid: str) -> bool:
+        body = {"msgid": msgid, "limit": _PAGE_ROWS, "cursor": ""}
+        answer = await _asked(self._api.ask("/cgi-bin/externalcontact/get_groupmsg_task", body))
+        rows = _rows(answer, "task_list")
+        return any(folded(str(row.get("userid"))) == folded(userid) and row.get("status") == 2 for row in rows)
+
+    async def remind(self, msgid: str) -> None:
+        await _asked(self._api.post("/cgi-bin/externalcontact/remind_groupmsg_send", {"msgid": msgid}))
+
+    async def cancel(self, msgid: str) -> None:
+        await _asked(self._api.post("/cgi-bin/externalcontact/cancel_groupmsg_send", {"msgid": msgid}))
+
+
+async def _asked(call: Awaitable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    try:
+        return await call
+    except SendError as error:
+        raise WeComRefused(_REASONS[error.failure], error.code, error.reason, after=error.after) from None
+
+
+def _rows(answer: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    rows = answer.get(name)
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
