@@ -70,14 +70,15 @@ class Station:
     async def deliveries(self) -> list[Delivery]:
         return await self.all(select(Delivery).order_by(Delivery.id))
 
-    async def delivered(self) -> list[Delivery]:
-        """The deliveries once none is on its way any more: the program's own outbox works beside the test."""
+    async def reach(self, state: DeliveryState) -> None:
+        """Wait until the only delivery is in this state: the program's own outbox works beside the test."""
+        found: list[Delivery] = []
         for _ in range(1000):
             found = await self.deliveries()
-            if all(one.state not in {DeliveryState.QUEUED, DeliveryState.SENDING} for one in found):
-                return found
+            if [one.state for one in found] == [state]:
+                return
             await asyncio.sleep(0.001)
-        raise AssertionError("a delivery is still on its way")
+        raise AssertionError(f"{[one.state for one in found]} instead of {state}")
 
     async def conversation(self, openid: str) -> Conversation | None:
         async with self.program.runtime.store.read() as session:

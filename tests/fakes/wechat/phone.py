@@ -380,6 +380,7 @@ def _push_row(push: Push) -> dict[str, str]:
     name = push.fields.get("Event") or push.fields.get("MsgType", "")
     last = push.attempts[-1]
     spent = f"{last.status or last.error} · {last.seconds * 1000:.0f} ms"
-    verdict = {"silent": "无回复", "reply": "有回复", "fault notice": "应答不合格"}[push.verdict]
+    bad = "没有应答" if last.status is None else "应答不合格"
+    verdict = {"silent": "无回复", "reply": "有回复", "fault notice": bad}[push.verdict]
     again = f" · {len(push.attempts)} 次" if len(push.attempts) > 1 else ""
     return {"way": "推送", "what": name, "result": f"{spent} · {verdict}{again}"}
