@@ -33,7 +33,7 @@ class Models:
     keys: Keys  # sorted
     rarity: Floats  # weight of each feature in a message
     starts: NDArray[np.int32]
-    columns: NDArray[np.uint8] | NDArray[np.uint16]
+    columns: NDArray[np.unsignedinteger]
     values: NDArray[np.int8]
     scale: Floats  # classes of all models
     bias: Floats  # classes of all models
@@ -81,7 +81,7 @@ class Weighed:
     rows: Rows
     weights: Floats  # of the known features, of length 1 together
     ends: NDArray[np.int32]  # where the shares of each known feature end
-    columns: NDArray[np.uint8] | NDArray[np.uint16]
+    columns: NDArray[np.unsignedinteger]
     shares: Floats
     all_scores: Floats
 

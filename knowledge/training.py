@@ -316,15 +316,15 @@ def fit_followups(
         bases.append(log_softmax(held.scores[at] * sharpness))
         tables.append(followups.signs(models.weigh(keys[held_texts[at]]), topic))
         targets.append(int(held.labels[at]))
-    base, table, target = np.stack(bases), np.stack(tables), np.array(targets)
-    rows = np.arange(len(target))
+    base, table, right = np.stack(bases), np.stack(tables), np.array(targets)
+    rows = np.arange(len(right))
 
     def loss(weights: NDArray[np.float64]) -> float:
-        chances = log_softmax(base + table @ weights.astype(np.float32))[rows, target]
+        chances = log_softmax(base + table @ weights.astype(np.float32))[rows, right]
         return -float(chances.mean()) + 1e-4 * float(weights @ weights)
 
     found = minimize(loss, np.ones(len(SIGNS)), method="Powell", options={"maxiter": 30, "xtol": 0.05, "ftol": 1e-4})
-    best = (base + table @ found.x.astype(np.float32)).argmax(axis=1) == target
-    half = len(target) // 2
-    found_right = float(best[:half].mean()), float(best[half:].mean())
-    return found_right, {f"follow_{sign}": round(float(weight), 3) for sign, weight in zip(SIGNS, found.x, strict=True)}
+    best = (base + table @ found.x.astype(np.float32)).argmax(axis=1) == right
+    half = len(right) // 2
+    shares = float(best[:half].mean()), float(best[half:].mean())
+    return shares, {f"follow_{sign}": round(float(weight), 3) for sign, weight in zip(SIGNS, found.x, strict=True)}
