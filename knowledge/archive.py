@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from knowledge.entry import Case, FollowUp, KnowledgeEntry, KnowledgeError, Source
-from knowledge.model import Models
+from knowledge.model import Floats, Models
 
 FORMAT = 3
 _STAMP = (1980, 1, 1, 0, 0, 0)  # zip's earliest date: the same sources give the same bytes
@@ -29,6 +29,7 @@ class Archive:
     entries: Mapping[str, KnowledgeEntry]
     words: Mapping[str, int]
     models: Models
+    danger: Floats | None = None  # how the signs of danger count
 
 
 def write_archive(path: Path, archive: Archive) -> None:
@@ -44,6 +45,8 @@ def write_archive(path: Path, archive: Archive) -> None:
         "words.txt": "".join(f"{word} {count}\n" for word, count in sorted(archive.words.items())).encode(),
     }
     files |= _pack(archive.models)
+    if archive.danger is not None:
+        files["danger.npy"] = _array(archive.danger)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     with zipfile.ZipFile(unfinished, "w") as bundle:
@@ -79,6 +82,7 @@ def read_archive(path: Path) -> Archive:
         {entry.topic: entry for entry in entries},
         words,
         _unpack(files),
+        _load(files["danger.npy"]) if "danger.npy" in files else None,
     )
 
 

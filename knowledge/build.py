@@ -25,6 +25,7 @@ from knowledge.training import (
     fit_followups,
     fit_none,
     fit_sharpness,
+    fit_urgent,
     hold_out,
     kind_examples,
     learn,
@@ -36,7 +37,7 @@ _LEAST_WORD_COUNT = (
     400  # of jieba's 349,000 words these 17,000 cut as well as all (measured), at a twentieth of the memory
 )
 _OWN_WORD_COUNT = 500
-_C = 0.5  # LinearSVC penalty: flat between 0.3 and 1 on phrases kept out
+LINEAR_C = 0.7  # LinearSVC penalty: flat between 0.5 and 1 on phrases kept out
 _URGENT_C = 1.0
 # How many phrases must share a feature: the guards beside the topics do as well without rare ones, at half the size.
 _LEAST_FAMILIES, _LEAST_URGENT = 4, 3
@@ -87,14 +88,15 @@ def build(root: Path = ROOT) -> Archive:
         print(f"left out: {fault}", file=sys.stderr)
     words = choose_words(root)
     reader = make_reader(root, words)
+    hard = frozenset(text for entry in entries.values() for text, _ in entry.near_misses)
     lessons = {
         name: lesson
         for name, lesson in {
-            "topics": Lesson(topic_examples(entries), _C),
-            "families": Lesson(family_examples(topic_examples(entries)), _C, _LEAST_FAMILIES),
-            "urgent": Lesson(urgent_examples(entries), _URGENT_C, _LEAST_URGENT),
+            "topics": Lesson(topic_examples(entries), LINEAR_C),
+            "families": Lesson(family_examples(topic_examples(entries)), LINEAR_C, _LEAST_FAMILIES),
+            "urgent": Lesson(urgent_examples(entries), _URGENT_C, _LEAST_URGENT, hard),
             "kinds": Lesson(kind_examples(entries), _URGENT_C),
-            "facets": Lesson(facet_examples(entries), _C),
+            "facets": Lesson(facet_examples(entries), LINEAR_C),
         }.items()
         if len({example.label for example in lesson.examples}) > 1
     }
@@ -105,7 +107,8 @@ def build(root: Path = ROOT) -> Archive:
     features = {text: reading.features for text, reading in readings.items()}
     models = learn(lessons, features)
     held = hold_out(lessons, features, _FOLDS)
-    bands = {}
+    bands: dict[str, float] = {}
+    danger = None
     for name, kept in held.items():
         bands[_SHARPNESS[name]] = fit_sharpness(kept)
         right = (kept.scores.argmax(axis=1) == kept.labels).mean()
@@ -113,10 +116,13 @@ def build(root: Path = ROOT) -> Archive:
     print(f"{len(models.keys)} features, {len(models.values)} weights")
     if "families" in held and NONE_FAMILY in held["families"].classes:
         bands |= fit_none(held["topics"], held["families"], bands["sharpness"])
+    if "urgent" in held:
+        danger, found = fit_urgent(held["urgent"], held["topics"], bands["sharpness"], hard)
+        bands |= found
     if "facets" in held:
         keys = {text: reading.keys for text, reading in readings.items()}
         bands |= _learn_followups(reader, entries, models, bands, lessons, held, keys)
-    return Archive(source_fingerprints(root), bands, entries, words, models)
+    return Archive(source_fingerprints(root), bands, entries, words, models, danger)
 
 
 def _learn_followups(
@@ -134,8 +140,7 @@ def _learn_followups(
         example.text: likely_facet(held["facets"].classes, softmax(scores, sharpness))
         for example, scores in zip(lessons["facets"].examples, held["facets"].scores, strict=True)
     }
-    texts = [example.text for example in lessons["topics"].examples]
-    right, weights = fit_followups(followups, entries, models, bands["sharpness"], facets, held["topics"], keys, texts)
+    right, weights = fit_followups(followups, entries, models, bands["sharpness"], facets, held["topics"], keys)
     print(f"follow-ups: {right[0]:.1%} right, {right[1]:.1%} of changed subjects")
     return weights
 

@@ -14,7 +14,9 @@ from knowledge.model import Floats, Models, Rows, Weighed, softmax
 
 NO_FACET = "none"
 _SHARED_FACETS = ("fee", "time")  # a family with a topic of its own for fees and times answers them there
-SIGNS = ("same", "family", "declared", "likeness", "facet")
+SIGNS = ("same", "same_when_short", "family", "declared", "likeness", "facet")
+_SAME, _SHORT, _FAMILY, _DECLARED, _LIKENESS, _FACET = range(len(SIGNS))
+_SHORT_FEATURES = 60  # about fifteen characters: who changes the subject says what it is, and needs more
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +88,15 @@ class FollowUps:
         table = np.zeros((len(self._places), len(SIGNS)), np.float32)
         family = self._families.get(previous.partition(".")[0])
         if family is not None:
-            table[:, 1] = family
+            table[:, _FAMILY] = family
         facet, likely = asked or self.facet_chance(weighed)
         home = self._places.get(shared_topic(previous, facet, self._places))
         if home is not None:
-            table[home, 4] = likely
+            table[home, _FACET] = likely
         if previous in self._places:
-            table[self._places[previous], 0] = 1.0
+            place = self._places[previous]
+            table[place, _SAME] = 1.0
+            table[place, _SHORT] = max(0.0, 1 - len(weighed.rows) / _SHORT_FEATURES)
         asks = self._asks.get(previous)
         if asks is None:
             return table
@@ -101,8 +105,8 @@ class FollowUps:
             if where is None or number == without:
                 continue
             if target != previous:
-                table[where, 2] = 1.0
-            table[where, 3] = max(table[where, 3], likeness)
+                table[where, _DECLARED] = 1.0
+            table[where, _LIKENESS] = max(table[where, _LIKENESS], likeness)
         return table
 
     def lift(self, weighed: Weighed, previous: str) -> Floats:

@@ -143,6 +143,7 @@ class Knowledge:
         matcher = Matcher(
             reader=reader,
             models=archive.models,
+            danger=archive.danger,
             facets=Facets.read(root / "dictionary" / "facets.txt"),
             followups=followups,
             nearest=nearest,

@@ -68,11 +68,10 @@ class Bands:
     """Where sure ends and guessing begins; calibrated by the build on phrases kept out of training."""
 
     sharpness: float = 6.0  # brings a model's scores to probabilities
-    urgent_sharpness: float = 3.0
     facet_sharpness: float = 3.0
-    urgent_in_context: float = 0.5  # the same for a second message that plainly goes on about the topic before it:
-    fits_context: float = 0.6  # some topic is at least this likely after the one before
-    urgent: float = 0.2  # at least this chance of an emergency; low, because a missed one is worse than a false alarm
+    urgent: float = 0.0  # at least this much danger: urgent; low, because a missed one is worse than a false alarm
+    urgent_in_context: float = 0.0  # the same for a second message that plainly goes on about the topic before it:
+    fits_context: float = 0.4  # a topic of the same family is at least this likely
     sure: float = 0.3  # at least this chance of the best topic: answer, below: ask back
     guess: float = 0.02  # below: not even worth asking back
     none_by_topics: float = 1.0  # how much each sign counts for "no topic": the log-chance of the kinds of none,
@@ -85,6 +84,11 @@ class Bands:
     facet: float = 0.5  # at least this chance that a follow-up asks for a facet
 
 
+def _goes_on(best: Candidate, previous: str, bands: Bands) -> bool:
+    """Whether a second message plainly goes on about the topic before it."""
+    return best.score >= bands.fits_context and best.topic.partition(".")[0] == previous.partition(".")[0]
+
+
 def none_signs(is_none: NDArray[np.bool_], chances: Floats) -> tuple[float, float]:
     """The log-chances of the kinds of none together, and of the best topic."""
     none, best = float(chances[is_none].sum()), float(chances[~is_none].max(initial=0.0))
@@ -93,8 +97,30 @@ def none_signs(is_none: NDArray[np.bool_], chances: Floats) -> tuple[float, floa
 
 def family_lead(classes: Sequence[str], scores: Floats) -> float:
     """How far "none" scores above the best family of topics."""
-    place = classes.index(NONE_FAMILY)
-    return float(scores[place] - np.delete(scores, place).max())
+    others: list[float] = scores.tolist()
+    none = others.pop(classes.index(NONE_FAMILY))
+    return none - max(others)
+
+
+class Danger:
+    """What speaks for danger now, to oneself or to somebody in sight: signs from all models, weighed together.
+
+    The guard's own scores say how a message sounds; what topic it may be about says whether it is a question.
+    """
+
+    def __init__(self, urgent: Sequence[str], topics: Sequence[str]) -> None:
+        self._calm = urgent.index(CALM)
+        families = [name.partition(".")[0] for name in topics]  # sorted, so each family's topics stand together
+        self._families = np.array([at for at, family in enumerate(families) if at == families.index(family)])
+        self._none = slice(families.index(NONE_FAMILY), families.index(NONE_FAMILY) + families.count(NONE_FAMILY))
+
+    def signs(self, urgent: Floats, topics: Floats, chances: Floats) -> Floats:
+        """The scores of the guard and of each family's best topic, the guard's lead, the chances of none and best."""
+        scores: list[float] = urgent.tolist()
+        calm = scores.pop(self._calm)
+        none, best = float(chances[self._none].sum()), float(chances.max())
+        others = (max(scores) - calm, math.log(none + _LEAST_CHANCE), math.log(best))
+        return np.concatenate([urgent, np.maximum.reduceat(topics, self._families), np.array(others, np.float32)])
 
 
 class Matcher:
@@ -105,6 +131,7 @@ class Matcher:
         *,
         reader: Reader,
         models: Models,
+        danger: Floats | None,
         facets: Facets,
         followups: FollowUps,
         nearest: Nearest | None,
@@ -119,6 +146,7 @@ class Matcher:
         trained, added = models.classes["topics"], nearest.topics if nearest else ()
         self._classes = (*trained, *(topic for topic in added if topic not in set(trained)))
         self._is_none = np.array([name.startswith(f"{NONE_FAMILY}.") for name in self._classes])
+        self._danger = None if danger is None else (Danger(models.classes["urgent"], trained), danger)
         self._nones = self._is_none.nonzero()[0].tolist()
         self._added = np.array([self._classes.index(topic) for topic in added], np.intp)
         self._entries = entries
@@ -130,9 +158,9 @@ class Matcher:
             return Match(Decision.CHAT, None, (), None, (), reading.language, None, "")
         facet = self._facets.asked(reading.text)
         weighed = self._models.weigh(reading.keys)
-        urgent = self.urgent_chance(weighed)
         threshold = self._bands.urgent
         chances = self.topic_chances(reading, weighed)
+        danger = self._danger_of(weighed)
         if previous_topic in self._entries:
             chances = self._in_context(weighed, chances, str(previous_topic))
             facet = facet or self._likely_facet(weighed)
@@ -140,9 +168,9 @@ class Matcher:
         else:
             doubt = self._doubt(weighed, chances)
         candidates = self._candidates(chances)
-        if previous_topic and candidates and candidates[0].score >= self._bands.fits_context:
+        if previous_topic and candidates and _goes_on(candidates[0], previous_topic, self._bands):
             threshold = self._bands.urgent_in_context
-        if urgent >= threshold:
+        if danger >= threshold:
             kind = self._urgent_kind(weighed)
             return Match(
                 Decision.URGENT,
@@ -169,13 +197,12 @@ class Matcher:
         none, best = none_signs(self._is_none, chances)
         return math.inf if none > best and none > math.log(self._bands.none_in_context) else -math.inf
 
-    def urgent_chance(self, weighed: Weighed) -> float:
-        """How likely the message tells of danger now, to oneself or to somebody in sight."""
-        classes = self._models.classes.get("urgent")
-        if classes is None:
-            return 0.0
-        chances = softmax(weighed.scores("urgent"), self._bands.urgent_sharpness)
-        return 1 - float(chances[classes.index(CALM)])
+    def _danger_of(self, weighed: Weighed) -> float:
+        if self._danger is None:
+            return -math.inf
+        (danger, weights), topics = self._danger, weighed.scores("topics")
+        signs = danger.signs(weighed.scores("urgent"), topics, softmax(topics, self._bands.sharpness))
+        return float(signs.dot(weights))
 
     def _urgent_kind(self, weighed: Weighed) -> str:
         return self._models.classes["kinds"][int(weighed.scores("kinds").argmax())]

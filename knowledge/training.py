@@ -19,7 +19,7 @@ from sklearn.svm import LinearSVC
 
 from knowledge.entry import NONE_FAMILY, KnowledgeEntry
 from knowledge.followups import NO_FACET, SIGNS, FollowUps
-from knowledge.matching import CALM, family_lead, none_signs
+from knowledge.matching import CALM, Danger, family_lead, none_signs
 from knowledge.model import Floats, Keys, Models, keys_of
 from knowledge.text import information
 
@@ -27,10 +27,16 @@ _LEAST_PHRASES = 2  # a feature seen in one phrase only teaches nothing about ot
 _NEAR_COPY = 0.5  # share of common pairs of characters
 _LEAST_WEIGHT = 2  # of 127: smaller ones are left out; half the size, the same accuracy on phrases kept out
 _WEIGHT_STEPS = 127
-# Words, concepts and their pairs lead; runs of characters, letters and word pairs help; measured by leaving each out.
-_KIND_WEIGHTS = {"w": 1.0, "k": 1.0, "p": 1.0, "s": 1.0, "c": 0.7, "l": 0.7, "b": 0.5, "j": 0.5}
-_LOST_TO_NONE = 0.025  # of messages with a topic, taken for none
-_ASKED_BACK = 0.12  # of messages with a topic, asked back because they may have none
+# Letters and stems of Latin words say less than the words; measured on phrases kept out.
+_KIND_WEIGHTS = {"w": 1.0, "k": 1.0, "p": 1.0, "s": 1.0, "c": 1.0, "l": 0.7}
+# Shares of our own phrases kept out, which are harder than what residents ask: a danger missed there is worded in a
+# way that no other phrase is.
+_LOST_TO_NONE = 0.015  # of messages with a topic, taken for none
+_ASKED_BACK = 0.10  # of messages with a topic, asked back because they may have none
+_URGENT_FOUND = 0.80  # of emergencies; more would raise too many quarrels and leaks of last year
+_URGENT_FOUND_IN_CONTEXT = 0.60
+_HARD_WEIGHT = 5.0
+_ASKS_TO_A_CHANGE = 2  # second messages mostly go on about the first
 _PART_SIGNS = re.compile(r"[,、;()\uff0c\uff1b\uff08\uff09]")
 _LEAST_PART_CHARS = 3
 _UNSEEN = -2.0  # the score of a class that a fold has no example of
@@ -122,6 +128,7 @@ class Lesson:
     examples: Sequence[Example]
     c: float
     least: int = _LEAST_PHRASES
+    hard: frozenset[str] = frozenset()  # few texts that are easily mistaken: each counts for several
 
 
 def learn(lessons: Mapping[str, Lesson], features: Mapping[str, Sequence[str]]) -> Models:
@@ -145,7 +152,8 @@ def learn(lessons: Mapping[str, Lesson], features: Mapping[str, Sequence[str]]) 
         examples = matrix[[places[example.text] for example in lesson.examples]]
         common = np.flatnonzero(examples.getnnz(axis=0) >= lesson.least)
         machine = LinearSVC(C=lesson.c, random_state=0)
-        machine.fit(examples[:, common], [example.label for example in lesson.examples])
+        weight = [_HARD_WEIGHT if example.text in lesson.hard else 1.0 for example in lesson.examples]
+        machine.fit(examples[:, common], [example.label for example in lesson.examples], weight)
         raw, bias = machine.coef_, machine.intercept_
         if len(machine.classes_) == 2:
             raw, bias = np.vstack([-raw[0], raw[0]]), np.array([-bias[0], bias[0]])
@@ -207,25 +215,39 @@ def facet_examples(entries: Mapping[str, KnowledgeEntry]) -> list[Example]:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Scores of each example by a model that had not seen it."""
+    """What one model says of every text without having seen it, and the labels of its own examples."""
 
     classes: tuple[str, ...]
-    scores: Floats  # examples x classes
-    labels: NDArray[np.int64]  # places in classes
+    places: Mapping[str, int]  # of the texts, in `every`
+    every: Floats  # texts x classes
+    texts: tuple[str, ...]  # of its examples
+    labels: NDArray[np.int64]  # of its examples, places in classes
+
+    @property
+    def scores(self) -> Floats:
+        """Of its own examples."""
+        return self.scores_of(self.texts)
+
+    def scores_of(self, texts: Sequence[str]) -> Floats:
+        found: Floats = self.every[[self.places[text] for text in texts]]
+        return found
 
 
 def hold_out(lessons: Mapping[str, Lesson], features: Mapping[str, Sequence[str]], folds: int) -> dict[str, HeldOut]:
-    """Each example judged by models that saw neither it nor a near-copy of it."""
+    """Each text judged by models that saw neither it nor a near-copy of it."""
     near = near_copies([example for lesson in lessons.values() for example in lesson.examples])
     fold = {text: fold_of(standing, folds) for text, standing in near.items()}
-    keys = {text: keys_of(features[text]) for text in near}
+    places = {text: place for place, text in enumerate(near)}
     held = {}
     for name, lesson in lessons.items():
         classes = tuple(sorted({example.label for example in lesson.examples}))
-        places = {label: place for place, label in enumerate(classes)}
-        labels = np.array([places[example.label] for example in lesson.examples])
-        scores = np.full((len(labels), len(classes)), _UNSEEN, np.float32)
-        held[name] = HeldOut(classes, scores, labels)
+        held[name] = HeldOut(
+            classes,
+            places,
+            np.full((len(places), len(classes)), _UNSEEN, np.float32),
+            tuple(example.text for example in lesson.examples),
+            np.array([classes.index(example.label) for example in lesson.examples]),
+        )
     for number in range(folds):
         models = learn(
             {
@@ -234,12 +256,14 @@ def hold_out(lessons: Mapping[str, Lesson], features: Mapping[str, Sequence[str]
             },
             features,
         )
-        weighed = {text: models.weigh(keys[text]) for text, its in fold.items() if its == number}
-        for name, lesson in lessons.items():
-            columns = [held[name].classes.index(label) for label in models.classes[name]]
-            for at, example in enumerate(lesson.examples):
-                if example.text in weighed:
-                    held[name].scores[at, columns] = weighed[example.text].scores(name)
+        columns = {
+            name: [held[name].classes.index(label) for label in classes] for name, classes in models.classes.items()
+        }
+        for text, place in places.items():
+            if fold[text] == number:
+                weighed = models.weigh(keys_of(features[text]))
+                for name, its in held.items():
+                    its.every[place, columns[name]] = weighed.scores(name)
     return held
 
 
@@ -251,10 +275,10 @@ def log_softmax(scores: Floats) -> Floats:
 
 def fit_sharpness(held: HeldOut) -> float:
     """The factor that makes the chances of unseen phrases honest: highest likelihood."""
-    rows = np.arange(len(held.labels))
+    scores, rows = held.scores, np.arange(len(held.labels))
     return min(
         (1 + 0.5 * step for step in range(30)),
-        key=lambda sharpness: -float(log_softmax(held.scores * sharpness)[rows, held.labels].mean()),
+        key=lambda sharpness: -float(log_softmax(scores * sharpness)[rows, held.labels].mean()),
     )
 
 
@@ -265,14 +289,11 @@ def family_examples(examples: Sequence[Example]) -> list[Example]:
 
 def fit_none(topics: HeldOut, families: HeldOut, sharpness: float) -> dict[str, float]:
     """How the signs of "no topic" count (logistic), and the bands: they cost so many of the messages with a topic."""
-    chances = np.exp(log_softmax(topics.scores * sharpness))
+    chances, leads = np.exp(log_softmax(topics.scores * sharpness)), families.scores
     is_none = np.array([name.startswith(f"{NONE_FAMILY}.") for name in topics.classes])
     none = is_none[topics.labels]
     signs = np.array(
-        [
-            (*none_signs(is_none, chances[at]), family_lead(families.classes, families.scores[at]))
-            for at in range(len(chances))
-        ]
+        [(*none_signs(is_none, chances[at]), family_lead(families.classes, leads[at])) for at in range(len(chances))]
     )
     weights = LogisticRegression(class_weight="balanced", C=10.0).fit(signs, none).coef_[0]
     doubt = (signs @ weights)[~none]
@@ -280,6 +301,28 @@ def fit_none(topics: HeldOut, families: HeldOut, sharpness: float) -> dict[str, 
     return {name: float(weight) for name, weight in zip(names, weights, strict=True)} | {
         "none_sure": float(np.quantile(doubt, 1 - _LOST_TO_NONE)),
         "none_likely": float(np.quantile(doubt, 1 - _ASKED_BACK)),
+    }
+
+
+def fit_urgent(
+    urgent: HeldOut, topics: HeldOut, sharpness: float, hard: frozenset[str]
+) -> tuple[Floats, dict[str, float]]:
+    """How the signs of danger count (logistic), and the bands: they find so many of the emergencies.
+
+    `hard` are the texts that only sound urgent; they weigh more, because there are few.
+    """
+    danger = Danger(urgent.classes, topics.classes)
+    others = topics.scores_of(urgent.texts)
+    chances = np.exp(log_softmax(others * sharpness))
+    signs = np.array([danger.signs(*row) for row in zip(urgent.scores, others, chances, strict=True)])
+    right = urgent.labels != urgent.classes.index(CALM)
+    weight = np.array([_HARD_WEIGHT if text in hard else 1.0 for text in urgent.texts])
+    fitted = LogisticRegression(class_weight="balanced", max_iter=3000).fit(signs, right, sample_weight=weight)
+    weights = fitted.coef_[0].astype(np.float32)
+    found = (signs @ weights)[right]
+    return weights, {
+        "urgent": float(np.quantile(found, 1 - _URGENT_FOUND)),
+        "urgent_in_context": float(np.quantile(found, 1 - _URGENT_FOUND_IN_CONTEXT)),
     }
 
 
@@ -291,15 +334,15 @@ def fit_followups(
     facets: Mapping[str, tuple[str | None, float]],
     held: HeldOut,
     keys: Mapping[str, Keys],
-    held_texts: Sequence[str],
     seed: int = 7,
 ) -> tuple[tuple[float, float], dict[str, float]]:
     """Shares right (of follow-ups, of changed subjects) and the weights of SIGNS.
 
-    The weights are the likeliest over the entries' own follow-ups and over as many changes of subject. `facets` and
-    `held` were learnt without the texts that they judge; `keys` are the features of all those texts.
+    The weights are the likeliest over the entries' own follow-ups and over half as many changes of subject. `facets`
+    and `held` were learnt without the texts that they judge; `keys` are the features of all those texts.
     """
     bases, tables, targets = [], [], []
+    unseen = held.scores
     places = {name: place for place, name in enumerate(models.classes["topics"])}
     for topic in sorted(entries):
         for number, target in enumerate(followups.targets(topic)):
@@ -311,10 +354,11 @@ def fit_followups(
                 targets.append(places[target])
     chance = np.random.default_rng(seed)
     previous = [topic for topic in sorted(entries) if topic in places]
-    for at in chance.choice(len(held.labels), min(len(targets), len(held.labels)), replace=False):
+    asks = len(targets)
+    for at in chance.choice(len(held.labels), min(asks // _ASKS_TO_A_CHANGE, len(held.labels)), replace=False):
         topic = previous[int(chance.integers(len(previous)))]
-        bases.append(log_softmax(held.scores[at] * sharpness))
-        tables.append(followups.signs(models.weigh(keys[held_texts[at]]), topic))
+        bases.append(log_softmax(unseen[at] * sharpness))
+        tables.append(followups.signs(models.weigh(keys[held.texts[at]]), topic))
         targets.append(int(held.labels[at]))
     base, table, right = np.stack(bases), np.stack(tables), np.array(targets)
     rows = np.arange(len(right))
@@ -325,6 +369,5 @@ def fit_followups(
 
     found = minimize(loss, np.ones(len(SIGNS)), method="Powell", options={"maxiter": 30, "xtol": 0.05, "ftol": 1e-4})
     best = (base + table @ found.x.astype(np.float32)).argmax(axis=1) == right
-    half = len(right) // 2
-    shares = float(best[:half].mean()), float(best[half:].mean())
+    shares = float(best[:asks].mean()), float(best[asks:].mean())
     return shares, {f"follow_{sign}": round(float(weight), 3) for sign, weight in zip(SIGNS, found.x, strict=True)}
