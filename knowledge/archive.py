@@ -59,31 +59,38 @@ def write_archive(path: Path, archive: Archive) -> None:
 
 
 def read_archive(path: Path) -> Archive:
+    """One part at a time, so that no more than its largest part lies in memory twice."""
     try:
         with zipfile.ZipFile(path) as bundle:
-            files = {name: bundle.read(name) for name in bundle.namelist()}
-        meta = json.loads(files["meta.json"])
+            meta = json.loads(bundle.read("meta.json"))
+            if meta.get("format") != FORMAT:
+                raise KnowledgeError(
+                    f"{path}: the model file has format {meta.get('format')}, this program reads {FORMAT}; "
+                    "run make knowledge"
+                )
+            entries = map(_entry, json.loads(bundle.read("entries.json")))
+            return Archive(
+                meta["sources"],
+                meta["bands"],
+                {entry.topic: entry for entry in entries},
+                _words(bundle.read("words.txt")),
+                _unpack(bundle),
+                _load(bundle.read("danger.npy")) if "danger.npy" in bundle.namelist() else None,
+            )
     except FileNotFoundError as error:
         raise KnowledgeError(f"{path}: the model file is missing; run make knowledge") from error
+    except KnowledgeError:
+        raise
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise KnowledgeError(f"{path}: the model file cannot be read ({error}); run make knowledge") from error
-    if meta.get("format") != FORMAT:
-        raise KnowledgeError(
-            f"{path}: the model file has format {meta.get('format')}, this program reads {FORMAT}; run make knowledge"
-        )
-    entries = [_entry(item) for item in json.loads(files["entries.json"])]
+
+
+def _words(data: bytes) -> dict[str, int]:
     words = {}
-    for line in files["words.txt"].decode().splitlines():
+    for line in data.decode().splitlines():
         word, _, count = line.partition(" ")
         words[word] = int(count)
-    return Archive(
-        meta["sources"],
-        meta["bands"],
-        {entry.topic: entry for entry in entries},
-        words,
-        _unpack(files),
-        _load(files["danger.npy"]) if "danger.npy" in files else None,
-    )
+    return words
 
 
 def _json(value: Any) -> bytes:
@@ -119,13 +126,13 @@ def _pack(models: Models) -> dict[str, bytes]:
     }
 
 
-def _unpack(files: Mapping[str, bytes]) -> Models:
+def _unpack(bundle: zipfile.ZipFile) -> Models:
     part = {
-        key: _load(files[f"models/{key}.npy"])
+        key: _load(bundle.read(f"models/{key}.npy"))
         for key in ("keys", "rarity", "counts", "columns", "values", "scale", "bias")
     }
     return Models(
-        classes={name: tuple(classes) for name, *classes in json.loads(files["models/classes.json"])},
+        classes={name: tuple(classes) for name, *classes in json.loads(bundle.read("models/classes.json"))},
         keys=part["keys"],
         rarity=part["rarity"].astype(np.float32),
         starts=np.concatenate([[0], np.cumsum(part["counts"], dtype=np.int32)]).astype(np.int32),

@@ -82,14 +82,10 @@ def choose_words(root: Path) -> dict[str, int]:
     return words
 
 
-def build(root: Path = ROOT) -> Archive:
-    entries, faults = read_entries(root)
-    for fault in faults:
-        print(f"left out: {fault}", file=sys.stderr)
-    words = choose_words(root)
-    reader = make_reader(root, words)
+def lessons_of(entries: Mapping[str, KnowledgeEntry]) -> dict[str, Lesson]:
+    """What each model learns from the entries; a model with one class only is left out."""
     hard = frozenset(text for entry in entries.values() for text, _ in entry.near_misses)
-    lessons = {
+    return {
         name: lesson
         for name, lesson in {
             "topics": Lesson(topic_examples(entries), LINEAR_C),
@@ -100,6 +96,15 @@ def build(root: Path = ROOT) -> Archive:
         }.items()
         if len({example.label for example in lesson.examples}) > 1
     }
+
+
+def build(root: Path = ROOT) -> Archive:
+    entries, faults = read_entries(root)
+    for fault in faults:
+        print(f"left out: {fault}", file=sys.stderr)
+    words = choose_words(root)
+    reader = make_reader(root, words)
+    lessons = lessons_of(entries)
     readings = {
         text: reader.read(text)
         for text in dict.fromkeys(example.text for lesson in lessons.values() for example in lesson.examples)
@@ -117,7 +122,7 @@ def build(root: Path = ROOT) -> Archive:
     if "families" in held and NONE_FAMILY in held["families"].classes:
         bands |= fit_none(held["topics"], held["families"], bands["sharpness"])
     if "urgent" in held:
-        danger, found = fit_urgent(held["urgent"], held["topics"], bands["sharpness"], hard)
+        danger, found = fit_urgent(held["urgent"], held["topics"], bands["sharpness"], lessons["urgent"].hard)
         bands |= found
     if "facets" in held:
         keys = {text: reading.keys for text, reading in readings.items()}
