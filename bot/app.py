@@ -121,7 +121,7 @@ def _channel(settings: ChannelSettings, runtime: Runtime, dispatcher: Dispatcher
         case OfficialAccountSettings():
             return OfficialAccount(
                 settings,
-                feed=dispatcher.feed,
+                feed=dispatcher.feed if settings.is_verified else dispatcher.feed_with_waiting,
                 tokens=RecentTokens(StoredTokens(runtime.store, station_id)),
                 pictures=StoredPictures(runtime.store, station_id),
             )

@@ -460,6 +460,27 @@ async def test_fifty_sends_with_no_token_at_all_fetch_one(account: Account) -> N
     assert sum(len(account.texts(f"o-{n}")) for n in range(50)) == 50
 
 
+# -- an account that may only answer ----------------------------------------------------------------------------------
+
+
+async def test_an_account_that_cannot_write_later_says_in_its_answers_what_waited(
+    furnished_url: str, frozen: FrozenClock
+) -> None:
+    async with opened(furnished_url, frozen, account_type="subscription") as account:
+        ticket = await in_talk(account)
+        assert await reach(account) is When.NEXT
+        await account.officer_says(ticket, "请带身份证来", "下午两点")
+        await account.works()
+        assert account.wechat.calls(SEND) == []
+        assert [row.waits for row in await account.rows()] == [True, True]
+        assert await account.hears("怎么办") == "请带身份证来\n\n下午两点"
+        await account.works()
+        assert (await account.row_of("下午两点")).state is DeliveryState.SENT
+        await account.house.close_ticket("zhang", ticket)
+        assert await account.hears("再问一句") != ""
+        assert account.wechat.calls(SEND) == []
+
+
 # -- 43: notices ------------------------------------------------------------------------------------------------------
 
 
