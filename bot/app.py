@@ -133,6 +133,7 @@ def _desk(runtime: Runtime, dispatcher: Dispatcher, outbox: Outbox, channels: Ma
         station_id=runtime.station.id,
         timezone=runtime.station.timezone,
         messages_kept=timedelta(days=runtime.config.retention.messages_days),
+        leavers_kept=timedelta(days=runtime.config.retention.leavers_days),
         visitors_kept=timedelta(days=runtime.config.retention.web_visitors_days),
         channels=channels,
         outbox=outbox,

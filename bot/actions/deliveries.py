@@ -213,7 +213,7 @@ def _parcel(row: Any, broadcast: Broadcast | None, rules: Rules, window: Window)
         raise LookupError("a delivery of nothing: it has neither a message nor a broadcast")
     else:
         reply = messages.reply_of(row)
-    cost, rest_from = 1, None
+    cost, rest_from = int(rules.windowed), None
     if row.from_character:
         reply = Reply(reply.text[row.from_character :], reply.choices, reply.picture)
     if rules.windowed and rules.part_bytes:
