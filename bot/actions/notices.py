@@ -31,7 +31,7 @@ from bot.wecom import TO_AT_ONCE, folded
 AGAIN_AFTER = timedelta(minutes=1)  # an urgent ticket that nobody has taken
 GAP = timedelta(seconds=3)  # between two rounds: at most 20 messages a minute to anybody; WeCom drops those above 30
 LEASE = timedelta(seconds=30)  # longer than any platform call
-BACKOFF = (timedelta(seconds=5), timedelta(seconds=20), timedelta(minutes=1), timedelta(minutes=5))
+BACKOFF = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 30, *[60] * 24))  # 25 minutes: WeCom forgets after 30
 UNREACHED_CODE = "unreached"
 UNREACHED = "接收人和备用值班人员都没有收到。请管理员核对他们的企业微信账号。"
 NOT_TAKEN = "企业微信没有送达：账号不存在、未激活或不在应用的可见范围。"
@@ -61,7 +61,7 @@ async def plan(
     session: AsyncSession, station_id: int, *, on_call: bool, timezone: str, titles: Titles, now: datetime
 ) -> int:
     """Write the notices that are due now, one at most for each officer; how many. `on_call`: there is such a list."""
-    if await _told_within(session, station_id, now - GAP):
+    if await _is_telling(session, station_id, now - GAP):
         return 0
     due = await _due_tickets(session, station_id, now)
     if not due:
@@ -89,10 +89,15 @@ async def plan(
     return len(groups)
 
 
-async def _told_within(session: AsyncSession, station_id: int, since: datetime) -> bool:
+async def _is_telling(session: AsyncSession, station_id: int, since: datetime) -> bool:
+    """Whether the last round is still under way (WeCom does not answer), or was since then.
+
+    Without the first an hour of silence would end in sixty cards at once.
+    """
+    under_way = OfficerNotice.state.in_((NoticeState.QUEUED, NoticeState.SENDING))
     query = (
         select(OfficerNotice.id)
-        .where(OfficerNotice.station_id == station_id, OfficerNotice.created_at > since)
+        .where(OfficerNotice.station_id == station_id, or_(under_way, OfficerNotice.created_at > since))
         .limit(1)
     )
     return (await session.execute(query)).first() is not None
@@ -183,6 +188,7 @@ def _notice(
     return OfficerNotice(
         station_id=station_id,
         officers=officers,
+        tickets=[ticket.id for ticket, _ in tickets],
         title=title,
         text="\n".join(lines)[:300],
         path=path,
@@ -215,7 +221,12 @@ async def claim(session: AsyncSession, station_id: int, *, now: datetime) -> lis
         .limit(_AT_ONCE)
         .with_for_update(skip_locked=True)
     )
-    claimed = list((await session.execute(query)).scalars())
+    claimed = []
+    for notice in (await session.execute(query)).scalars():
+        if await _somebody_waits(session, notice.tickets):
+            claimed.append(notice)
+        else:
+            notice.state, notice.retry_at, notice.finished_at = NoticeState.OVER, None, now
     wanted = {officer_id for notice in claimed for officer_id in notice.officers}
     rows = await session.execute(select(Officer.id, Officer.wecom_userid).where(Officer.id.in_(wanted), Officer.active))
     userids = {officer_id: userid for officer_id, userid in rows if userid}
@@ -232,6 +243,11 @@ async def claim(session: AsyncSession, station_id: int, *, now: datetime) -> lis
         )
         for notice in claimed
     ]
+
+
+async def _somebody_waits(session: AsyncSession, tickets: Sequence[int]) -> bool:
+    query = select(Ticket.id).where(Ticket.id.in_(tickets), Ticket.state == TicketState.OPEN).limit(1)
+    return (await session.execute(query)).first() is not None
 
 
 async def sent(session: AsyncSession, notice_id: int, reached: Sequence[str], unreached: Sequence[str]) -> None:

@@ -547,13 +547,15 @@ class NoticeState(StrEnum):
     SENDING = "sending"
     SENT = "sent"
     FAILED = "failed"
+    OVER = "over"  # its tickets were taken before it left
 
 
 NOTICE_ARROWS: dict[NoticeState, frozenset[NoticeState]] = {
-    NoticeState.QUEUED: frozenset({NoticeState.SENDING}),
-    NoticeState.SENDING: frozenset({NoticeState.QUEUED, NoticeState.SENT, NoticeState.FAILED}),
+    NoticeState.QUEUED: frozenset({NoticeState.SENDING, NoticeState.OVER}),
+    NoticeState.SENDING: frozenset({NoticeState.QUEUED, NoticeState.SENT, NoticeState.FAILED, NoticeState.OVER}),
     NoticeState.SENT: frozenset(),
     NoticeState.FAILED: frozenset(),
+    NoticeState.OVER: frozenset(),
 }
 
 
@@ -568,6 +570,7 @@ class OfficerNotice(Row, Base):
     )
 
     officers: Mapped[list[Any]]  # their numbers; none: the on-call list of the settings
+    tickets: Mapped[list[Any]]  # the numbers of those it tells of
     title: Mapped[str] = mapped_column(String(60))
     text: Mapped[str] = mapped_column(String(300))
     path: Mapped[str] = mapped_column(String(80))  # the page it opens

@@ -8,11 +8,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from aiohttp import ClientSession
+from aiohttp.test_utils import TestServer
 from sqlalchemy import select
 from yarl import URL
 
 from bot.actions import notices, officers, wecom_tasks
 from bot.actions.audit import Actor
+from bot.app import PROGRAM, create_app
 from bot.store.models import (
     Broadcast,
     BroadcastState,
@@ -740,6 +742,34 @@ async def test_49_a_wrong_secret_keeps_the_notice_and_beats_on_no_door(
         assert notice.code == "40001"
 
 
+async def test_49_an_hour_without_wecom_does_not_end_in_sixty_cards(office: Office) -> None:
+    office.wechat.fault("message/send", "status", 500)
+    ticket = await office.open_ticket(urgent=True)
+    for _ in range(20):
+        await office.tell()
+        office.forward(minutes=1)
+    office.wechat.faults.clear()
+    await office.tell()
+    assert len(office.inbox("zhang")) == 1
+    office.forward(seconds=3)
+    await office.tell()
+    assert len(office.inbox("zhang")) == 2  # the round that is due now
+    await office.take(ticket, "li")
+
+
+async def test_49_a_card_that_could_not_leave_before_somebody_took_the_ticket_never_leaves(office: Office) -> None:
+    office.wechat.fault("message/send", "errcode", -1)
+    ticket = await office.open_ticket()
+    await office.tell()
+    await office.take(ticket, "li")
+    office.wechat.faults.clear()
+    office.forward(seconds=10)
+    await office.tell()
+    assert office.inbox("zhang") == []
+    (notice,) = await office.house.all(select(OfficerNotice))
+    assert notice.state is NoticeState.OVER
+
+
 # -- 50: log-in ------------------------------------------------------------------------------------------------------
 
 
@@ -923,6 +953,48 @@ async def test_a_member_without_client_contact_is_named(office: Office) -> None:
     with pytest.raises(WeComRefused) as refused:
         await office.way()
     assert "客户联系权限" in refused.value.reason
+
+
+async def test_on_either_database_a_friend_comes_is_warned_and_an_officer_is_told(
+    any_house: House, wechat: FakeWeChat, frozen: FrozenClock
+) -> None:
+    async with corp.opened(any_house, wechat, frozen) as office:
+        await office.befriend(WANG, LI_NA)
+        await office.greeted()
+        assert len(office.words_to()) == 1
+        warning = await office.warn()
+        await office.move()
+        (task,) = await office.tasks()
+        await office.corp.contacts.customer_removes("zhangwei", LI_NA)
+        office.corp.mass.confirm(task.msgid, "zhangwei")
+        office.forward(minutes=1)
+        await office.move()
+        ends = await office.ends(warning)
+        assert ends[WANG] == ("sent", "")
+        assert ends[LI_NA][0] == "skipped"  # he had left before: what waited for him was taken back
+        await office.open_ticket(urgent=True)
+        await office.tell()
+        assert len(office.inbox("zhang")) == 1
+        browser = await office.at_the_desk("zhang")
+        for path in ("/console/contacts", f"/console/broadcasts/{warning}", "/console/tickets"):
+            assert (await browser.get(path)).status == 200, path
+
+
+async def test_the_whole_program_has_all_of_it(house: House, wechat: FakeWeChat, frozen: FrozenClock) -> None:
+    async with corp.opened(house, wechat, frozen) as office:  # furnishes the officers
+        way = await office.way()
+    url = str(house.store.engine.url.render_as_string(hide_password=False))
+    app = await create_app(corp.settings(wechat, database={"url": url}), house.knowledge)
+    async with TestServer(app) as server, CorpPusher(str(server.make_url("/callback/corp")), corp=wechat.wecom):
+        await wechat.wecom.contacts.scan(way.config_id, WANG)
+        chat = wechat.wecom.contacts.chat("zhangwei", WANG)
+        await until(lambda: bool(chat))
+        program = app[PROGRAM]
+        assert program.desk.wecom is not None
+        assert program.channels["corp"].rules.by_officer
+        assert {job.work.__name__ for job in jobs.JOBS} >= {"tell_officers", "send_welcomes", "move_tasks"}
+        async with ClientSession() as http, http.get(server.make_url("/console/login")) as page:
+            assert "企业微信登录" in await page.text()
 
 
 async def test_two_callback_addresses_share_nothing(office: Office) -> None:
