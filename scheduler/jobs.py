@@ -18,6 +18,7 @@ from bot.store import search
 from bot.store.engine import Store
 from scheduler import wecom
 from scheduler.outbox import Outbox
+from scheduler.wecom import WeComDesk
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Desk:
     resume: Resume
     words: search.Words
     refresh: Refresh | None = None  # None: this process answers nobody
-    wecom: wecom.WeComDesk | None = None  # None: the station has no WeCom
+    wecom: WeComDesk | None = None  # None: the station has no WeCom
 
 
 async def send_deliveries(desk: Desk) -> None:

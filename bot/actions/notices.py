@@ -17,6 +17,7 @@ from sqlalchemy.orm import joinedload
 from bot import clock
 from bot.actions.tickets import answering_officers, is_on_duty
 from bot.store.models import (
+    NOTICE_ARROWS,
     CommunityOfficer,
     NoticeState,
     Officer,
@@ -207,6 +208,12 @@ def _line(ticket: Ticket, titles: Titles, *, with_number: bool) -> str:
 # --- how it ended ---------------------------------------------------------------------------------------------------
 
 
+def _move(notice: OfficerNotice, state: NoticeState) -> None:
+    if state not in NOTICE_ARROWS[notice.state]:
+        raise LookupError(f"a notice cannot go from {notice.state} to {state}")
+    notice.state = state
+
+
 async def claim(session: AsyncSession, station_id: int, *, now: datetime) -> list[Due]:
     """Notices to be sent by this process. One whose sender died is sent again: WeCom knows the same words to the same
     people for half an hour and shows them once."""
@@ -226,12 +233,15 @@ async def claim(session: AsyncSession, station_id: int, *, now: datetime) -> lis
         if await _somebody_waits(session, notice.tickets):
             claimed.append(notice)
         else:
-            notice.state, notice.retry_at, notice.finished_at = NoticeState.OVER, None, now
+            _move(notice, NoticeState.OVER)
+            notice.retry_at, notice.finished_at = None, now
     wanted = {officer_id for notice in claimed for officer_id in notice.officers}
     rows = await session.execute(select(Officer.id, Officer.wecom_userid).where(Officer.id.in_(wanted), Officer.active))
     userids = {officer_id: userid for officer_id, userid in rows if userid}
     for notice in claimed:
-        notice.state, notice.retry_at = NoticeState.SENDING, now + LEASE
+        if notice.state is NoticeState.QUEUED:
+            _move(notice, NoticeState.SENDING)
+        notice.retry_at = now + LEASE
         notice.attempts += 1
     return [
         Due(
@@ -282,7 +292,8 @@ async def again(session: AsyncSession, notice_id: int, code: str, reason: str, a
     if notice.attempts > len(BACKOFF):
         await _end(session, notice_id, NoticeState.FAILED, code, reason)
         return
-    notice.state, notice.code, notice.reason = NoticeState.QUEUED, code[:20], reason[:200]
+    _move(notice, NoticeState.QUEUED)
+    notice.code, notice.reason = code[:20], reason[:200]
     notice.retry_at = clock.now() + (after or BACKOFF[notice.attempts - 1])
 
 
@@ -294,5 +305,6 @@ async def failed(session: AsyncSession, notice_id: int, code: str, reason: str) 
 async def _end(session: AsyncSession, notice_id: int, state: NoticeState, code: str | None, reason: str | None) -> None:
     notice = await session.get_one(OfficerNotice, notice_id, with_for_update=True)
     if notice.state is NoticeState.SENDING:
-        notice.state, notice.retry_at, notice.finished_at = state, None, clock.now()
+        _move(notice, state)
+        notice.retry_at, notice.finished_at = None, clock.now()
         notice.code, notice.reason = code and code[:20], reason and reason[:200]

@@ -663,7 +663,7 @@ class TaskState(StrEnum):
 
 TASK_ARROWS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.NEW: frozenset({TaskState.SUBMITTING, TaskState.CANCELLED}),
-    TaskState.SUBMITTING: frozenset({TaskState.NEW, TaskState.WAITING, TaskState.DONE, TaskState.FAILED}),
+    TaskState.SUBMITTING: frozenset({TaskState.NEW, TaskState.WAITING, TaskState.FAILED}),
     TaskState.WAITING: frozenset({TaskState.DONE, TaskState.CANCELLED}),
     TaskState.DONE: frozenset(),
     TaskState.CANCELLED: frozenset(),

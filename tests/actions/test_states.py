@@ -11,12 +11,16 @@ from bot.actions.errors import Conflict
 from bot.store.models import (
     BROADCAST_ARROWS,
     DELIVERY_ARROWS,
+    NOTICE_ARROWS,
     REFERRAL_ARROWS,
+    TASK_ARROWS,
     TICKET_ARROWS,
     Broadcast,
     BroadcastState,
     DeliveryState,
+    NoticeState,
     ReferralState,
+    TaskState,
     Ticket,
     TicketState,
 )
@@ -37,9 +41,16 @@ ALLOWED: dict[type[StrEnum], set[str]] = {
         "sending sent", "sending queued", "sending failed", "sending skipped", "sent delivered", "sent failed",
     },
     ReferralState: {"open answered", "open closed", "answered closed"},
+    NoticeState: {"queued sending", "queued over", "sending queued", "sending sent", "sending failed", "sending over"},
+    TaskState: {
+        "new submitting", "new cancelled", "submitting new", "submitting waiting", "submitting failed",
+        "waiting done", "waiting cancelled",
+    },
 }  # fmt: skip
 ARROWS: dict[type[StrEnum], Any] = {
     TicketState: TICKET_ARROWS,
+    NoticeState: NOTICE_ARROWS,
+    TaskState: TASK_ARROWS,
     BroadcastState: BROADCAST_ARROWS,
     DeliveryState: DELIVERY_ARROWS,
     ReferralState: REFERRAL_ARROWS,

@@ -433,6 +433,24 @@ async def test_48_one_task_for_each_officer_and_the_residents_own_officer_sends(
     assert bodies == {"zhangwei": [WANG], "lina": [LI_NA]}
 
 
+async def test_48_more_friends_than_a_task_takes_are_several_tasks(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.actions.wecom_tasks.CUSTOMERS_AT_ONCE", 3)  # 10,000 in WeCom
+    monkeypatch.setattr("bot.actions.wecom_tasks._GROUPED_AT_ONCE", 2)
+    monkeypatch.setattr("scheduler.wecom.WRITTEN_AT_ONCE", 2)
+    await office.befriend(*(f"wmMany-{number}" for number in range(7)))
+    warning = await office.warn()
+    await office.move()
+    sizes = [len(call.body["external_userid"]) for call in office.wechat.calls("add_msg_template")]
+    assert sizes == [3, 3, 1]
+    for task in await office.tasks():
+        office.corp.mass.confirm(task.msgid, "zhangwei")
+    office.forward(minutes=1)
+    await office.move()
+    assert set((await office.ends(warning)).values()) == {("sent", "")}
+
+
 async def test_48_a_resident_gets_one_warning_a_day_by_an_officer_and_the_next_one_tomorrow(office: Office) -> None:
     await office.befriend(WANG)
     await office.warn()
@@ -936,6 +954,24 @@ async def test_a_code_is_made_once_and_its_picture_is_kept(office: Office) -> No
     assert (picture.status, picture.content_type) == (200, "image/png")
     other = await office.at_the_desk("li")
     assert (await other.session.get(other.root + address)).status == 404
+
+
+async def test_the_admin_sets_an_officers_account_and_no_two_have_the_same(office: Office) -> None:
+    await _give_admin_an_account(office)
+    browser = await office.at_the_desk("guan")
+    officer = await office.house.officer("shen")
+    page = await (await browser.get(f"/console/officers/{officer.id}")).text()
+    assert 'name="wecom_userid"' in page
+    form = {"save": "1", "name": "沈察", "role": "reviewer"}
+    taken = await browser.post(f"/console/officers/{officer.id}", **form, wecom_userid="LiNa")
+    assert taken.status == 409
+    assert "已绑定给李娜" in await taken.text()
+    strange = await browser.post(f"/console/officers/{officer.id}", **form, wecom_userid="沈察")
+    assert strange.status == 422
+    done = await browser.post(f"/console/officers/{officer.id}", **form, wecom_userid="ShenCha")
+    assert done.status == 303
+    assert (await office.house.officer("shen")).wecom_userid == "shencha"
+    assert (await office.audited("officer.wecom"))[-1] == {"userid": "shencha"}
 
 
 async def test_an_officer_makes_codes_for_his_own_communities_only(office: Office) -> None:
