@@ -15,7 +15,7 @@ COMPILE  = $(VENV)/bin/uv pip compile pyproject.toml --quiet --universal --gener
 export PYTEST_DEBUG_TEMPROOT := $(shell test -w /dev/shm && echo /dev/shm)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench knowledge lock format clean static system-packages
+.PHONY: help run test check bench fuzz knowledge lock format clean static system-packages
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -38,6 +38,10 @@ static: $(VENV)/.dev
 
 bench: $(VENV)/.dev system-packages  ## callbacks, questions and deliveries a second, beside bare handlers
 	@$(RUN) tests.bench
+
+fuzz: $(VENV)/.dev  ## fuzz the callback parser for a minute, guided by coverage (SECONDS=600)
+	@$(RUN) pip install --quiet "atheris>=2.3"
+	@$(RUN) tests.fuzz $(or $(SECONDS),60)
 
 knowledge: $(VENV)/.dev  ## rebuild what the matcher reads from the knowledge entries
 	@$(RUN) knowledge.build

@@ -37,6 +37,9 @@ def words_of(kind: str, content: dict[str, Any]) -> str:
             return "\n".join([*lines, str(content.get("tail_content", ""))]).strip()
         case "news":
             return "\n".join(str(one.get("title", "")) for one in content.get("articles") or ())
+        case "template" | "subscription":
+            fields = content.get("data") or {}
+            return "\n".join(str(one.get("value", "")) for one in fields.values() if isinstance(one, dict))
         case "link" | "miniprogram" | "textcard":
             return f"{content.get('title', '')}\n{content.get('desc') or content.get('description', '')}".strip()
         case _:

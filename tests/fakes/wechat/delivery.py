@@ -26,6 +26,7 @@ class Push:
     """One message with all its deliveries. `verdict` is what the resident's phone shows."""
 
     fields: dict[str, str]
+    at: float = 0
     attempts: list[Attempt] = field(default_factory=list)
     verdict: Verdict = "fault notice"
     reply: dict[str, str] = field(default_factory=dict)
@@ -57,6 +58,7 @@ class Deliverer:
 
     def __init__(self, url: str, *, again_on_error: bool = False) -> None:
         self.url, self.again_on_error = url, again_on_error
+        self.pushes: list[Push] = []
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:

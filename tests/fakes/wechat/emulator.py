@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.fakes.wechat import control, media
+from tests.fakes.wechat import control, media, phone
 from tests.fakes.wechat.chat import Bubble
 from tests.fakes.wechat.custom import CustomService
 from tests.fakes.wechat.delivery import Push
@@ -74,6 +74,7 @@ class FakeWeChat:
         app.router.add_route("*", "/cgi-bin/{path:.+}", gate.handle)
         app.add_routes(self.wecom.routes())
         app.add_routes(control.routes(self))
+        app.add_routes(phone.routes(self))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()

@@ -115,7 +115,8 @@ class Pusher(Deliverer):
             same_bytes=same_bytes,
             concurrent=concurrent,
         )
-        push = Push(dict(fields), attempts)
+        push = Push(dict(fields), self._now(), attempts)
+        self.pushes.append(push)
         answered = next((one for one in attempts if one.status is not None), attempts[-1])
         push.verdict, push.reply = self.judge(answered, fields, encrypted=how.get("mode", self.mode) != "plain")
         if show and (openid := fields.get("FromUserName", "")):
@@ -124,7 +125,7 @@ class Pusher(Deliverer):
 
     async def check_address(self, echo: str = "4375120948345356249", **changed: str) -> Attempt:
         """The GET with which the platform checks an address; `changed` replaces parameters."""
-        timestamp, nonce = str(int(self._now())), os.urandom(4).hex()
+        timestamp, nonce = str(int(clock.now().timestamp())), os.urandom(4).hex()
         query = {"signature": signature(self.token, timestamp, nonce), "timestamp": timestamp, "nonce": nonce}
         return await self.check(query | {"echostr": echo, **changed})
 
@@ -139,10 +140,13 @@ class Pusher(Deliverer):
         aes_key: str | None = None,
         clear_fields: Mapping[str, str] | None = None,
     ) -> Signed:
-        """A request ready to deliver. `fields` may be raw bytes; `clear_fields` is the clear part in compat mode."""
+        """A request ready to deliver. `fields` may be raw bytes; `clear_fields` is the clear part in compat mode.
+
+        It is signed at the program's time, even when the platform's ledgers were advanced beyond it.
+        """
         mode = mode or self.mode
         inner = fields if isinstance(fields, bytes) else xml_of(fields)
-        when = timestamp if timestamp is not None else str(int(self._now() + clock_skew))
+        when = timestamp if timestamp is not None else str(int(clock.now().timestamp() + clock_skew))
         nonce = os.urandom(5).hex()
         query = {"signature": signature(self.token, when, nonce), "timestamp": when, "nonce": nonce}
         if not isinstance(fields, bytes):

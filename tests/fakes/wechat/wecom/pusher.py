@@ -80,7 +80,8 @@ class CorpPusher(Deliverer):
             same_bytes=same_bytes,
             concurrent=concurrent,
         )
-        push = Push(dict(fields), attempts)
+        push = Push(dict(fields), self._now(), attempts)
+        self.pushes.append(push)
         if push.status == 200 and push.body in {b"", b"success"}:
             push.verdict = "silent"
         return push
@@ -94,7 +95,7 @@ class CorpPusher(Deliverer):
         timestamp: str | None = None,
     ) -> Signed:
         inner = fields if isinstance(fields, bytes) else xml_of(fields)
-        when, nonce = timestamp or str(int(self._now())), os.urandom(5).hex()
+        when, nonce = timestamp or str(int(clock.now().timestamp())), os.urandom(5).hex()
         sealed = encrypt(inner, self.aes_key, self.corp_id, corrupt)
         outer = {"ToUserName": self.corp_id, "Encrypt": sealed}
         if module == "app":
@@ -110,7 +111,7 @@ class CorpPusher(Deliverer):
         self, echo: str = "1616140317555161061", corrupt: Corruption | None = None, **changed: str
     ) -> Attempt:
         """The GET with which WeCom checks an address: the echo comes encrypted, the plain words go back within 1 s."""
-        when, nonce = str(int(self._now())), os.urandom(4).hex()
+        when, nonce = str(int(clock.now().timestamp())), os.urandom(4).hex()
         sealed = encrypt(echo.encode(), self.aes_key, self.corp_id, corrupt)
         query = {"msg_signature": signature(self.token, when, nonce, sealed), "timestamp": when, "nonce": nonce}
         return await self.check(query | {"echostr": sealed, **changed}, _CHECK_SECONDS)
