@@ -1,15 +1,19 @@
 """WeCom, checks 46 to 50: addresses, new friends, warnings by an officer's tap, officers told of tickets, log-in."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import structlog
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 from sqlalchemy import select
+from structlog.testing import capture_logs
 from yarl import URL
 
 from bot.actions import notices, officers, wecom_tasks
@@ -32,10 +36,24 @@ from tests.conformance import corp
 from tests.conformance.corp import USERIDS, WANG, Office, community_of, follows
 from tests.fakes.wechat import FakeWeChat
 from tests.fakes.wechat.cipher import children
-from tests.fakes.wechat.wecom.pusher import CorpPusher
+from tests.fakes.wechat.wecom.apps import CORP_SECRET
+from tests.fakes.wechat.wecom.pusher import CORP_AES_KEY, CORP_TOKEN, CorpPusher
 from tests.support.station import FrozenClock, House, until
 
 LI_NA = "wmLiNa-0002"
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No secret, no token, no resident's number and no word of his in any log."""
+    structlog.reset_defaults()
+    with capture_logs() as logs:
+        yield
+    wechat = request.node.funcargs["wechat"]
+    forbidden = {CORP_SECRET, CORP_AES_KEY, CORP_TOKEN, WANG, LI_NA, "六万", *wechat.wecom.apps.held}
+    forbidden |= {*wechat.wecom.contacts.welcomes, *wechat.wecom.members.codes}
+    written = json.dumps(logs, default=str, ensure_ascii=False) + caplog.text
+    assert not [word for word in forbidden if word in written]
 
 
 @pytest.fixture
@@ -999,8 +1017,10 @@ async def test_on_either_database_a_friend_comes_is_warned_and_an_officer_is_tol
         await office.greeted()
         assert len(office.words_to()) == 1
         warning = await office.warn()
-        await office.move()
+        await asyncio.gather(*(office.move() for _ in range(3)))  # as several processes do
         (task,) = await office.tasks()
+        (call,) = office.wechat.calls("add_msg_template")
+        assert call.body["external_userid"] == [WANG, LI_NA]
         await office.corp.contacts.customer_removes("zhangwei", LI_NA)
         office.corp.mass.confirm(task.msgid, "zhangwei")
         office.forward(minutes=1)
@@ -1009,8 +1029,9 @@ async def test_on_either_database_a_friend_comes_is_warned_and_an_officer_is_tol
         assert ends[WANG] == ("sent", "")
         assert ends[LI_NA][0] == "skipped"  # he had left before: what waited for him was taken back
         await office.open_ticket(urgent=True)
-        await office.tell()
+        await asyncio.gather(*(office.tell() for _ in range(5)))
         assert len(office.inbox("zhang")) == 1
+        assert len(office.wechat.calls("message/send")) == 1
         browser = await office.at_the_desk("zhang")
         for path in ("/console/contacts", f"/console/broadcasts/{warning}", "/console/tickets"):
             assert (await browser.get(path)).status == 200, path
