@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot import clock
-from bot.actions import contacts, notices, wecom_tasks
+from bot.actions import contacts, officer_notices, wecom_tasks
 from bot.actions.contacts import Met
-from bot.actions.notices import Due, Titles
+from bot.actions.officer_notices import Due, Titles
 from bot.actions.wecom_tasks import Ask, HandIn
 from bot.store.engine import Store
 from bot.wecom import Card, Fate, WeComApp, WeComRefused, Why, folded
@@ -39,7 +39,7 @@ async def tell_officers(desk: WeComDesk) -> None:
     """New tickets, and urgent ones again until they are taken."""
     now = clock.now()
     async with desk.store.write() as session:
-        await notices.plan(
+        await officer_notices.plan(
             session,
             desk.station_id,
             on_call=bool(desk.on_call),
@@ -47,7 +47,7 @@ async def tell_officers(desk: WeComDesk) -> None:
             titles=desk.titles,
             now=now,
         )
-        due = await notices.claim(session, desk.station_id, now=now)
+        due = await officer_notices.claim(session, desk.station_id, now=now)
     for notice in due:
         await _tell(desk, notice)
 
@@ -62,25 +62,27 @@ async def _tell(desk: WeComDesk, notice: Due) -> None:
         reached = [userid for userid in notice.userids if userid not in unreached]
         if reached:
             async with desk.store.write() as session:
-                await notices.sent(session, notice.id, reached, sorted(unreached))
+                await officer_notices.sent(session, notice.id, reached, sorted(unreached))
             return
         on_call = list(dict.fromkeys(folded(userid) for userid in desk.on_call))
         if not on_call or await desk.app.tell(on_call, card) >= set(on_call):
             log.error("officers not reached in WeCom", extra={"notice_id": notice.id})
             async with desk.store.write() as session:
-                await notices.failed(session, notice.id, notices.UNREACHED_CODE, notices.UNREACHED)
-                await notices.note_problems(session, notice.id, (), sorted(unreached))
+                await officer_notices.failed(
+                    session, notice.id, officer_notices.UNREACHED_CODE, officer_notices.UNREACHED
+                )
+                await officer_notices.note_problems(session, notice.id, (), sorted(unreached))
             return
         async with desk.store.write() as session:
-            await notices.sent(session, notice.id, (), sorted(unreached))
+            await officer_notices.sent(session, notice.id, (), sorted(unreached))
     except WeComRefused as error:
         # An unknown outcome is tried again too: WeCom shows the same words to the same people only once.
         log.warning("officers not told in WeCom", extra={"notice_id": notice.id, "code": error.code})
         async with desk.store.write() as session:
             if error.why is Why.NEVER:
-                await notices.failed(session, notice.id, error.code, error.reason)
+                await officer_notices.failed(session, notice.id, error.code, error.reason)
             else:
-                await notices.again(session, notice.id, error.code, error.reason, error.after)
+                await officer_notices.again(session, notice.id, error.code, error.reason, error.after)
 
 
 # --- new friends ----------------------------------------------------------------------------------------------------

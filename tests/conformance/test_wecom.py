@@ -16,7 +16,7 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 from yarl import URL
 
-from bot.actions import notices, officers, wecom_tasks
+from bot.actions import officer_notices, officers, wecom_tasks
 from bot.actions.audit import Actor
 from bot.app import PROGRAM, create_app
 from bot.store.models import (
@@ -752,10 +752,10 @@ async def test_49_a_process_that_died_between_claim_and_sending_loses_and_double
     await office.open_ticket()
     now = office.frozen.now
     async with office.house.store.write() as session:
-        await notices.plan(
+        await officer_notices.plan(
             session, office.house.station.id, on_call=False, timezone="Asia/Shanghai", titles=str, now=now
         )
-        assert len(await notices.claim(session, office.house.station.id, now=now)) == 1
+        assert len(await officer_notices.claim(session, office.house.station.id, now=now)) == 1
     await office.tell()
     assert office.inbox("zhang") == []
     office.forward(seconds=31)
