@@ -252,9 +252,19 @@ def test_an_officer_can_log_in(run: Run, station: Path) -> None:
     assert [event.action for event in events if isinstance(event, AuditEvent)] == ["officer.added"]
 
 
+def test_an_officer_has_an_account_in_wecom(run: Run, station: Path) -> None:
+    assert run("add-officer", "wang.fang", "王芳", "--wecom", "WangFang", typed=f"{PASSWORD}\n").code == 0
+    (officer,) = rows(station, select(Officer).where(Officer.username == "wang.fang"))
+    assert isinstance(officer, Officer)
+    assert officer.wecom_userid == "wangfang"  # WeCom does not tell capitals from small letters
+    shown = run("add-officer", "wang", "王芳", "--wecom", "wangfang", typed=f"{PASSWORD}\n")
+    assert (shown.code, "or the WeCom account 'wangfang' is taken" in shown.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "password", "sentence"),
     [
+        (["wang", "王芳", "--wecom", "王芳"], PASSWORD, "a WeCom account is letters, digits"),
         (["wang", "王芳"], "short", "the password must have at least 10 characters"),
         (["wang", "王芳"], "", "the password must have at least 10 characters"),
         (["wang", "王芳"], "wangwangwang1", "not the user name"),

@@ -693,13 +693,15 @@ class NoticeState(StrEnum):
     SENDING = "sending"
     SENT = "sent"
     FAILED = "failed"
+    OVER = "over"  # its tickets were taken before it left
 
 
 NOTICE_ARROWS: dict[NoticeState, frozenset[NoticeState]] = {
-    NoticeState.QUEUED: frozenset({NoticeState.SENDING}),
-    NoticeState.SENDING: frozenset({NoticeState.QUEUED, NoticeState.SENT, NoticeState.FAILED}),
+    NoticeState.QUEUED: frozenset({NoticeState.SENDING, NoticeState.OVER}),
+    NoticeState.SENDING: frozenset({NoticeState.QUEUED, NoticeState.SENT, NoticeState.FAILED, NoticeState.OVER}),
     NoticeState.SENT: frozenset(),
     NoticeState.FAILED: frozenset(),
+    NoticeState.OVER: frozenset(),
 }
 
 
@@ -714,6 +716,7 @@ class OfficerNotice(Row, Base):
     )
 
     officers: Mapped[list[Any]]  # their numbers; none: the on-call list of the settings
+    tickets: Mapped[list[Any]]  # the numbers of those it tells of
     title: Mapped[str] = mapped_column(String(60))
     text: Mapped[str] = mapped_column(String(300))
     path: Mapped[str] = mapped_column(String(80))  # the page it opens
@@ -806,7 +809,7 @@ class TaskState(StrEnum):
 
 TASK_ARROWS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.NEW: frozenset({TaskState.SUBMITTING, TaskState.CANCELLED}),
-    TaskState.SUBMITTING: frozenset({TaskState.NEW, TaskState.WAITING, TaskState.DONE, TaskState.FAILED}),
+    TaskState.SUBMITTING: frozenset({TaskState.NEW, TaskState.WAITING, TaskState.FAILED}),
     TaskState.WAITING: frozenset({TaskState.DONE, TaskState.CANCELLED}),
     TaskState.DONE: frozenset(),
     TaskState.CANCELLED: frozenset(),
