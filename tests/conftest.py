@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -93,6 +94,9 @@ def statements_compiled_once() -> Iterator[None]:
         if engine.dialect.name == "sqlite":
             if not first:
                 first.append(engine)
+                # what a first connection finds out, which may be another engine's
+                engine.dialect.server_version_info = sqlite3.sqlite_version_info
+                engine.dialect.default_schema_name = "main"
             engine.dialect = engine.pool._dialect = first[0].dialect
             engine._compiled_cache = first[0]._compiled_cache
         return asynchronous
