@@ -137,7 +137,7 @@ def _channel(settings: ChannelSettings, runtime: Runtime, dispatcher: Dispatcher
         case OfficialAccountSettings():
             return OfficialAccount(
                 settings,
-                feed=dispatcher.feed,
+                feed=dispatcher.feed if settings.is_verified else dispatcher.feed_with_waiting,
                 tokens=RecentTokens(StoredTokens(runtime.store, station_id)),
                 pictures=StoredPictures(runtime.store, station_id),
             )
@@ -167,6 +167,7 @@ def _desk(runtime: Runtime, dispatcher: Dispatcher, outbox: Outbox, channels: Ma
         station_id=runtime.station.id,
         timezone=runtime.station.timezone,
         messages_kept=timedelta(days=runtime.config.retention.messages_days),
+        leavers_kept=timedelta(days=runtime.config.retention.leavers_days),
         visitors_kept=timedelta(days=runtime.config.retention.web_visitors_days),
         channels=channels,
         outbox=outbox,

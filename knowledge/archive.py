@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from knowledge.entry import Case, FollowUp, KnowledgeEntry, KnowledgeError, Source
-from knowledge.model import LinearModel
+from knowledge.model import Floats, Models
 
-FORMAT = 2
-_BYTE = 256
+FORMAT = 3
 _STAMP = (1980, 1, 1, 0, 0, 0)  # zip's earliest date: the same sources give the same bytes
 
 
@@ -29,7 +28,8 @@ class Archive:
     bands: Mapping[str, float]
     entries: Mapping[str, KnowledgeEntry]
     words: Mapping[str, int]
-    models: Mapping[str, LinearModel]
+    models: Models
+    danger: Floats | None = None  # how the signs of danger count
 
 
 def write_archive(path: Path, archive: Archive) -> None:
@@ -44,8 +44,9 @@ def write_archive(path: Path, archive: Archive) -> None:
         "entries.json": _json([asdict(archive.entries[topic]) for topic in sorted(archive.entries)]),
         "words.txt": "".join(f"{word} {count}\n" for word, count in sorted(archive.words.items())).encode(),
     }
-    for name, model in sorted(archive.models.items()):
-        files |= {f"{name}/{part}": data for part, data in _pack(model).items()}
+    files |= _pack(archive.models)
+    if archive.danger is not None:
+        files["danger.npy"] = _array(archive.danger)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     with zipfile.ZipFile(unfinished, "w") as bundle:
@@ -58,31 +59,38 @@ def write_archive(path: Path, archive: Archive) -> None:
 
 
 def read_archive(path: Path) -> Archive:
+    """One part at a time, so that no more than its largest part lies in memory twice."""
     try:
         with zipfile.ZipFile(path) as bundle:
-            files = {name: bundle.read(name) for name in bundle.namelist()}
-        meta = json.loads(files["meta.json"])
+            meta = json.loads(bundle.read("meta.json"))
+            if meta.get("format") != FORMAT:
+                raise KnowledgeError(
+                    f"{path}: the model file has format {meta.get('format')}, this program reads {FORMAT}; "
+                    "run make knowledge"
+                )
+            entries = map(_entry, json.loads(bundle.read("entries.json")))
+            return Archive(
+                meta["sources"],
+                meta["bands"],
+                {entry.topic: entry for entry in entries},
+                _words(bundle.read("words.txt")),
+                _unpack(bundle),
+                _load(bundle.read("danger.npy")) if "danger.npy" in bundle.namelist() else None,
+            )
     except FileNotFoundError as error:
         raise KnowledgeError(f"{path}: the model file is missing; run make knowledge") from error
+    except KnowledgeError:
+        raise
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise KnowledgeError(f"{path}: the model file cannot be read ({error}); run make knowledge") from error
-    if meta.get("format") != FORMAT:
-        raise KnowledgeError(
-            f"{path}: the model file has format {meta.get('format')}, this program reads {FORMAT}; run make knowledge"
-        )
-    entries = [_entry(item) for item in json.loads(files["entries.json"])]
+
+
+def _words(data: bytes) -> dict[str, int]:
     words = {}
-    for line in files["words.txt"].decode().splitlines():
+    for line in data.decode().splitlines():
         word, _, count = line.partition(" ")
         words[word] = int(count)
-    names = sorted({name.partition("/")[0] for name in files if "/" in name})
-    return Archive(
-        meta["sources"],
-        meta["bands"],
-        {entry.topic: entry for entry in entries},
-        words,
-        {name: _unpack(files, name) for name in names},
-    )
+    return words
 
 
 def _json(value: Any) -> bytes:
@@ -105,30 +113,33 @@ def _entry(item: dict[str, Any]) -> KnowledgeEntry:
     )
 
 
-def _pack(model: LinearModel) -> dict[str, bytes]:
+def _pack(models: Models) -> dict[str, bytes]:
     return {
-        "classes.txt": "\n".join(model.classes).encode(),
-        "keys.npy": _array(model.keys),
-        "rarity.npy": _array(model.rarity.astype(np.float16)),
-        "counts.npy": _array(np.diff(model.starts).astype(np.uint16)),
-        "columns.npy": _array(model.columns.astype(np.uint8 if len(model.classes) <= _BYTE else np.uint16)),
-        "values.npy": _array(model.values),
-        "scale.npy": _array(model.scale),
-        "bias.npy": _array(model.bias),
+        "models/classes.json": _json([[name, *classes] for name, classes in models.classes.items()]),
+        "models/keys.npy": _array(models.keys),
+        "models/rarity.npy": _array(models.rarity.astype(np.float16)),
+        "models/counts.npy": _array(np.diff(models.starts).astype(np.uint16)),
+        "models/columns.npy": _array(models.columns),
+        "models/values.npy": _array(models.values),
+        "models/scale.npy": _array(models.scale),
+        "models/bias.npy": _array(models.bias),
     }
 
 
-def _unpack(files: Mapping[str, bytes], name: str) -> LinearModel:
-    part = {key: _load(files[f"{name}/{key}.npy"]) for key in ("keys", "rarity", "counts", "columns", "values")}
-    return LinearModel(
-        classes=tuple(files[f"{name}/classes.txt"].decode().split("\n")),
+def _unpack(bundle: zipfile.ZipFile) -> Models:
+    part = {
+        key: _load(bundle.read(f"models/{key}.npy"))
+        for key in ("keys", "rarity", "counts", "columns", "values", "scale", "bias")
+    }
+    return Models(
+        classes={name: tuple(classes) for name, *classes in json.loads(bundle.read("models/classes.json"))},
         keys=part["keys"],
         rarity=part["rarity"].astype(np.float32),
         starts=np.concatenate([[0], np.cumsum(part["counts"], dtype=np.int32)]).astype(np.int32),
-        columns=part["columns"].astype(np.uint16),
+        columns=part["columns"],
         values=part["values"],
-        scale=_load(files[f"{name}/scale.npy"]),
-        bias=_load(files[f"{name}/bias.npy"]),
+        scale=part["scale"],
+        bias=part["bias"],
     )
 
 

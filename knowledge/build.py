@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jieba
@@ -14,31 +13,41 @@ import jieba
 from knowledge.archive import Archive, write_archive
 from knowledge.entry import NONE_FAMILY, KnowledgeEntry, KnowledgeError, read_entries_file, read_topics
 from knowledge.features import Reader
-from knowledge.followups import NO_FACET, FollowUps
+from knowledge.followups import FollowUps, likely_facet
 from knowledge.knowledge import MODEL_FILE, ROOT, make_reader, source_fingerprints
-from knowledge.model import LinearModel, softmax
+from knowledge.model import Keys, Models, softmax
 from knowledge.text import Normaliser, read_groups, read_pairs, read_repairs
 from knowledge.training import (
     HeldOut,
+    Lesson,
     facet_examples,
     family_examples,
     fit_followups,
     fit_none,
     fit_sharpness,
+    fit_urgent,
     hold_out,
     kind_examples,
+    learn,
     topic_examples,
-    train,
     urgent_examples,
 )
 
-_LEAST_WORD_COUNT = 100  # of jieba's 349,000 words these 36,000 cut as well as all (measured), at a tenth of the memory
+_LEAST_WORD_COUNT = (
+    400  # of jieba's 349,000 words these 17,000 cut as well as all (measured), at a twentieth of the memory
+)
 _OWN_WORD_COUNT = 500
-_C = 0.5  # LinearSVC penalty: flat between 0.3 and 1 on phrases kept out
+LINEAR_C = 0.7  # LinearSVC penalty: flat between 0.5 and 1 on phrases kept out
 _URGENT_C = 1.0
 # How many phrases must share a feature: the guards beside the topics do as well without rare ones, at half the size.
-_LEAST = {"families": 4, "urgent": 3}
-_LEAST_OTHERS = 2
+_LEAST_FAMILIES, _LEAST_URGENT = 4, 3
+_SHARPNESS = {
+    "topics": "sharpness",
+    "families": "families_sharpness",
+    "urgent": "urgent_sharpness",
+    "kinds": "kinds_sharpness",
+    "facets": "facet_sharpness",
+}
 _FOLDS = 3
 
 
@@ -73,71 +82,70 @@ def choose_words(root: Path) -> dict[str, int]:
     return words
 
 
+def lessons_of(entries: Mapping[str, KnowledgeEntry]) -> dict[str, Lesson]:
+    """What each model learns from the entries; a model with one class only is left out."""
+    hard = frozenset(text for entry in entries.values() for text, _ in entry.near_misses)
+    return {
+        name: lesson
+        for name, lesson in {
+            "topics": Lesson(topic_examples(entries), LINEAR_C),
+            "families": Lesson(family_examples(topic_examples(entries)), LINEAR_C, _LEAST_FAMILIES),
+            "urgent": Lesson(urgent_examples(entries), _URGENT_C, _LEAST_URGENT, hard),
+            "kinds": Lesson(kind_examples(entries), _URGENT_C),
+            "facets": Lesson(facet_examples(entries), LINEAR_C),
+        }.items()
+        if len({example.label for example in lesson.examples}) > 1
+    }
+
+
 def build(root: Path = ROOT) -> Archive:
     entries, faults = read_entries(root)
     for fault in faults:
         print(f"left out: {fault}", file=sys.stderr)
     words = choose_words(root)
     reader = make_reader(root, words)
-    read = functools.cache(lambda text: reader.read(text).features)
-    models: dict[str, LinearModel] = {}
+    lessons = lessons_of(entries)
+    readings = {
+        text: reader.read(text)
+        for text in dict.fromkeys(example.text for lesson in lessons.values() for example in lesson.examples)
+    }
+    features = {text: reading.features for text, reading in readings.items()}
+    models = learn(lessons, features)
+    held = hold_out(lessons, features, _FOLDS)
     bands: dict[str, float] = {}
-    kept: dict[str, tuple[HeldOut, list[tuple[str, ...]]]] = {}
-    for name, examples, c, band in (
-        ("topics", topic_examples(entries), _C, "sharpness"),
-        ("families", family_examples(topic_examples(entries)), _C, "families_sharpness"),
-        ("urgent", urgent_examples(entries), _URGENT_C, "urgent_sharpness"),
-        ("kinds", kind_examples(entries), _URGENT_C, "kinds_sharpness"),
-        ("facets", facet_examples(entries), _C, "facet_sharpness"),
-    ):
-        if len({example.label for example in examples}) < 2:
-            continue
-        features = [read(example.text) for example in examples]
-        models[name] = train(examples, features, c, _LEAST.get(name, _LEAST_OTHERS))
-        held = hold_out(examples, features, c, _FOLDS)
-        bands[band] = fit_sharpness(held)
-        kept[name] = held, features
-        right = (held.scores.argmax(axis=1) == held.labels).mean()
-        print(
-            f"{name}: {len(examples)} phrases, {len(held.classes)} classes, {len(models[name].keys)} features, "
-            f"{right:.1%} right of phrases kept out"
-        )
-    if "families" in kept and NONE_FAMILY in kept["families"][0].classes:
-        bands |= fit_none(kept["topics"][0], kept["families"][0], bands["sharpness"])
-    bands |= _learn_followups(reader, entries, models, bands, kept, read)
-    return Archive(source_fingerprints(root), bands, entries, words, models)
+    danger = None
+    for name, kept in held.items():
+        bands[_SHARPNESS[name]] = fit_sharpness(kept)
+        right = (kept.scores.argmax(axis=1) == kept.labels).mean()
+        print(f"{name}: {len(kept.labels)} phrases, {len(kept.classes)} classes, {right:.1%} right of phrases kept out")
+    print(f"{len(models.keys)} features, {len(models.values)} weights")
+    if "families" in held and NONE_FAMILY in held["families"].classes:
+        bands |= fit_none(held["topics"], held["families"], bands["sharpness"])
+    if "urgent" in held:
+        danger, found = fit_urgent(held["urgent"], held["topics"], bands["sharpness"], lessons["urgent"].hard)
+        bands |= found
+    if "facets" in held:
+        keys = {text: reading.keys for text, reading in readings.items()}
+        bands |= _learn_followups(reader, entries, models, bands, lessons, held, keys)
+    return Archive(source_fingerprints(root), bands, entries, words, models, danger)
 
 
 def _learn_followups(
     reader: Reader,
     entries: Mapping[str, KnowledgeEntry],
-    models: Mapping[str, LinearModel],
+    models: Models,
     bands: Mapping[str, float],
-    kept: Mapping[str, tuple[HeldOut, list[tuple[str, ...]]]],
-    read: Callable[[str], tuple[str, ...]],
+    lessons: Mapping[str, Lesson],
+    held: Mapping[str, HeldOut],
+    keys: Mapping[str, Keys],
 ) -> dict[str, float]:
-    if "facets" not in models:
-        return {}
-    followups = FollowUps(
-        reader=reader,
-        topics=models["topics"],
-        facets=models["facets"],
-        entries=entries,
-        weights={},
-        facet_sharpness=bands["facet_sharpness"],
-    )
-    held = kept["facets"][0]
-    none = held.classes.index(NO_FACET)
-    facets: dict[str, tuple[str | None, float]] = {}
-    for example, scores in zip(facet_examples(entries), held.scores, strict=True):
-        chances = softmax(scores, bands["facet_sharpness"])
-        likely = 1 - float(chances[none])
-        chances[none] = 0
-        facets[example.text] = held.classes[int(chances.argmax())], likely
-    texts = {followup.ask: read(followup.ask) for entry in entries.values() for followup in entry.followups}
-    right, weights = fit_followups(
-        followups, texts, entries, models["topics"], bands["sharpness"], facets, *kept["topics"]
-    )
+    sharpness = bands["facet_sharpness"]
+    followups = FollowUps(reader=reader, models=models, entries=entries, weights={}, facet_sharpness=sharpness)
+    facets = {
+        example.text: likely_facet(held["facets"].classes, softmax(scores, sharpness))
+        for example, scores in zip(lessons["facets"].examples, held["facets"].scores, strict=True)
+    }
+    right, weights = fit_followups(followups, entries, models, bands["sharpness"], facets, held["topics"], keys)
     print(f"follow-ups: {right[0]:.1%} right, {right[1]:.1%} of changed subjects")
     return weights
 

@@ -1,4 +1,4 @@
-"""What a model sees of a message: words, pairs of words, runs of characters, sounds and concepts, as feature names."""
+"""What a model sees of a message: words, runs of characters, concepts and pairs of them, as feature names."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from knowledge.text import CLASS_NAMES, Normaliser, Phrasebook, Segmenter, langu
 
 _RUN = re.compile(r"[\u4e00-\u9fff\ue000-\ue009]+|[a-z']+|\d+")
 _LATIN = re.compile(r"[a-z]{2}")
-_STOP_SIGNS = frozenset("的了吗呢啊吧呀嘛哦噢嗯哈么是我你他她它们那这")
 _SUFFIXES = ("ing", "ies", "ed", "es", "s", "ly")
 _LEAST_SOUNDS, _MOST_SOUNDS = 3, 5  # two syllables are too often another word
+_FIRST_SOUND = 0xE100  # above the class tokens of knowledge.text
 _MAX_CONCEPTS_PAIRED = 12  # pairs grow with the square; a letter of 300 characters must stay cheap
 
 
@@ -58,8 +58,8 @@ class Reader:
         self._english = {
             word.replace("_", " "): normalise(chinese) for chinese, words in english.items() for word in words
         }
-        self._sounds = sounds
-        self._by_sound = self._index_sounds(word for word in usable if len(word) >= _LEAST_SOUNDS)
+        self._sounds = _as_signs(sounds)
+        self._by_sound = self._index_sounds(word for word in usable if _LEAST_SOUNDS <= len(word) <= _MOST_SOUNDS)
 
     def read(self, raw: str) -> Reading:
         text = self._mend(self.normalise(raw))
@@ -70,34 +70,29 @@ class Reader:
         seen = f"{text} {' '.join(chinese)}" if chinese else text
         concepts += [name for _, _, value in self._concepts.find(seen) for name in value.split()]
         language = language_of(text)
-        features = tuple(self._features(text, words, concepts))
+        features = tuple(dict.fromkeys(self._features(text, words, concepts)))
         return Reading(text, language, tuple(words), tuple(concepts), features, keys_of(features))
 
-    def _index_sounds(self, terms: Iterable[str]) -> dict[str, str]:
+    def _index_sounds(self, terms: Iterable[str]) -> Phrasebook:
         """What a run of sounds stands for, where only one of our terms sounds so."""
         found: dict[str, str] = {}
         for term in terms:
-            if all(sign in self._sounds for sign in term):
-                key = " ".join(self._sounds[sign] for sign in term)
+            if all(ord(sign) in self._sounds for sign in term):
+                key = term.translate(self._sounds)
                 found[key] = "" if key in found else term
-        return {key: term for key, term in found.items() if term}
+        return Phrasebook({key: term for key, term in found.items() if term})
 
     def _mend(self, text: str) -> str:
         """Speech input writes another sign of the same sound: three or more syllables of one of our terms become it."""
-        sounds = [self._sounds.get(sign, "") for sign in text]
+        if text.isascii():
+            return text
         parts: list[str] = []
-        at, end, last = 0, len(text), 0
-        while at + _LEAST_SOUNDS <= end:
-            for size in range(min(_MOST_SOUNDS, end - at), _LEAST_SOUNDS - 1, -1):
-                term = self._by_sound.get(" ".join(sounds[at : at + size]))
-                if term is not None:
-                    if term != text[at : at + size]:
-                        parts += (text[last:at], term)
-                        last = at + size
-                    at += size
-                    break
-            else:
-                at += 1
+        last = 0
+        for at, sounds, term in self._by_sound.find(text.translate(self._sounds)):
+            end = at + len(sounds)
+            if term != text[at:end]:
+                parts += (text[last:at], term)
+                last = end
         return "".join(parts) + text[last:] if parts else text
 
     def _in_chinese(self, words: Sequence[str]) -> list[str]:
@@ -117,45 +112,28 @@ class Reader:
                 at += 1
         return found
 
-    def _features(self, text: str, words: Sequence[str], concepts: Sequence[str]) -> dict[str, None]:
-        found: dict[str, None] = {}
-        for word in words:
-            found["w" + word] = None
-        stems = [stem(word) if word[0] < "\u0250" else word for word in words]
-        for word, plain in zip(words, stems, strict=True):
-            if plain is not word:
-                found["s" + plain] = None
-        content = [word for word in stems if word not in _STOP_SIGNS]
-        for one, two in itertools.pairwise(content):
-            found[f"b{one} {two}"] = None
-        for one, two in zip(content, content[2:], strict=False):
-            found[f"j{one} {two}"] = None
+    @staticmethod
+    def _features(text: str, words: Sequence[str], concepts: Sequence[str]) -> list[str]:
+        """Pairs of words and runs of four characters were tried beside these: no gain on phrases kept out."""
+        found = ["w" + word for word in words]
         for run in _RUN.findall(text):
-            if run[0] < "\u0250":
-                self._latin(run, found)
+            end = len(run)
+            if run[0] >= "\u0250":
+                for size in (1, 2, 3):
+                    found += ["c" + run[at : at + size] for at in range(end - size + 1)]
             else:
-                self._han(run, found)
-        for concept in concepts:
-            found["k" + concept] = None
-        some = list(dict.fromkeys(concepts))[:_MAX_CONCEPTS_PAIRED]
-        for at, one in enumerate(some):
-            for two in some[at + 1 :]:
-                found["p" + (one + " " + two if one < two else two + " " + one)] = None
+                found.append("s" + stem(run))
+                found += ["l" + run[at : at + 4] for at in range(end - 3)]
+        found += ["k" + concept for concept in concepts]
+        some = sorted([*dict.fromkeys(concepts)][:_MAX_CONCEPTS_PAIRED])
+        found += [f"p{one} {two}" for one, two in itertools.combinations(some, 2)]
         return found
 
-    def _han(self, run: str, found: dict[str, None]) -> None:
-        end = len(run)
-        for at in range(end):
-            found["c" + run[at]] = None
-            for size in (2, 3, 4):
-                if at + size <= end:
-                    found["c" + run[at : at + size]] = None
 
-    @staticmethod
-    def _latin(run: str, found: dict[str, None]) -> None:
-        if len(run) > 4:
-            for at in range(len(run) - 3):
-                found["l" + run[at : at + 4]] = None
+def _as_signs(sounds: Mapping[str, str]) -> dict[int, str]:
+    """Each syllable by one private-use sign, so that a text and its sounds have the same places."""
+    names: dict[str, str] = {}
+    return {ord(sign): names.setdefault(sound, chr(_FIRST_SOUND + len(names))) for sign, sound in sounds.items()}
 
 
 def stem(word: str) -> str:
@@ -167,11 +145,10 @@ def stem(word: str) -> str:
     return word
 
 
-def readable(feature: str) -> str | None:
-    """How a feature is shown to people; None for those that say nothing to them (sounds, letters)."""
-    kind, body = feature[0], feature[1:]
-    if kind in "yls":
-        return None
+def readable(feature: str) -> str:
+    """How a word or a run of characters is shown to people."""
+    body = feature[1:]
     for sign, name in CLASS_NAMES.items():
-        body = body.replace(sign, name)
-    return body.replace(" ", "…") if kind in "jp" else body
+        if sign in body:
+            body = body.replace(sign, name)
+    return body

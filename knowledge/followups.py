@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from knowledge.entry import FACETS, KnowledgeEntry
 from knowledge.features import Reader
-from knowledge.model import Floats, Keys, LinearModel, softmax
+from knowledge.model import Floats, Models, Rows, Weighed, softmax
 
 NO_FACET = "none"
 _SHARED_FACETS = ("fee", "time")  # a family with a topic of its own for fees and times answers them there
-SIGNS = ("same", "family", "declared", "likeness", "facet")
+SIGNS = ("same", "same_when_short", "family", "declared", "likeness", "facet")
+_SAME, _SHORT, _FAMILY, _DECLARED, _LIKENESS, _FACET = range(len(SIGNS))
+_SHORT_FEATURES = 60  # about fifteen characters: who changes the subject says what it is, and needs more
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One follow-up of an entry, as the models see it: the rows and weights of its features."""
+class Asks:
+    """The follow-ups of one entry, as the models see them: all their features in one array, sorted by row."""
 
-    weights: Mapping[int, float]
-    target: str
-    facet: str | None
+    rows: Rows
+    weights: Floats
+    owners: NDArray[np.intp]  # which follow-up each row belongs to
+    targets: tuple[str, ...]
 
 
 def shared_topic(topic: str, facet: str | None, known: Mapping[str, object]) -> str:
@@ -38,76 +42,98 @@ class FollowUps:
         self,
         *,
         reader: Reader,
-        topics: LinearModel,
-        facets: LinearModel | None,
+        models: Models,
         entries: Mapping[str, KnowledgeEntry],
         weights: Mapping[str, float],
         facet_sharpness: float,
     ) -> None:
-        self._topics = topics
-        self._facets = facets
-        self._entries = entries
+        self._models = models
         self._weights = np.array([weights.get(f"follow_{sign}", 0.0) for sign in SIGNS], np.float32)
         self._facet_sharpness = facet_sharpness
-        self._places = {name: place for place, name in enumerate(topics.classes)}
+        self._places = {name: place for place, name in enumerate(models.classes["topics"])}
+        families = np.array([name.partition(".")[0] for name in models.classes["topics"]])
+        self._families = {family: (families == family).astype(np.float32) for family in dict.fromkeys(families)}
         self._asks = {topic: self._read_asks(reader, entry) for topic, entry in entries.items() if entry.followups}
 
-    def _read_asks(self, reader: Reader, entry: KnowledgeEntry) -> tuple[Ask, ...]:
-        asks = []
-        for followup in entry.followups:
-            rows, values = self._topics.vector(reader.read(followup.ask).keys)
-            target = followup.topic or shared_topic(entry.topic, followup.facet, self._places)
-            asks.append(Ask(dict(zip(rows.tolist(), values.tolist(), strict=True)), target, followup.facet))
-        return tuple(asks)
+    def _read_asks(self, reader: Reader, entry: KnowledgeEntry) -> Asks:
+        found = [self._models.weigh(reader.read(followup.ask).keys) for followup in entry.followups]
+        rows = np.concatenate([weighed.rows for weighed in found])
+        order = rows.argsort(kind="stable")
+        return Asks(
+            rows[order],
+            np.concatenate([weighed.weights for weighed in found])[order],
+            np.repeat(np.arange(len(found)), [len(weighed.rows) for weighed in found])[order],
+            tuple(
+                followup.topic or shared_topic(entry.topic, followup.facet, self._places)
+                for followup in entry.followups
+            ),
+        )
 
-    def facet_chance(self, keys: Keys) -> tuple[str | None, float]:
+    def facet_chance(self, weighed: Weighed) -> tuple[str | None, float]:
         """The facet a short message asks for, and how likely it asks for one at all."""
-        if self._facets is None:
+        classes = self._models.classes.get("facets")
+        if classes is None:
             return None, 0.0
-        chances = softmax(self._facets.scores(keys), self._facet_sharpness)
-        none = self._facets.classes.index(NO_FACET)
-        likely = 1 - float(chances[none])
-        chances[none] = 0
-        name = self._facets.classes[int(chances.argmax())]
-        return (name if name in FACETS else None), likely
+        return likely_facet(classes, softmax(weighed.scores("facets"), self._facet_sharpness))
 
     def signs(
         self,
-        keys: Keys,
+        weighed: Weighed,
         previous: str,
         *,
         without: int | None = None,
         asked: tuple[str | None, float] | None = None,
     ) -> Floats:
         """One row a class, one column of SIGNS; the build leaves one ask out and gives a facet learnt without it."""
-        table = np.zeros((len(self._topics.classes), len(SIGNS)), np.float32)
-        family = previous.partition(".")[0] + "."
-        for name, place in self._places.items():
-            if name.startswith(family):
-                table[place, 1] = 1.0
-        facet, likely = asked or self.facet_chance(keys)
+        table = np.zeros((len(self._places), len(SIGNS)), np.float32)
+        family = self._families.get(previous.partition(".")[0])
+        if family is not None:
+            table[:, _FAMILY] = family
+        facet, likely = asked or self.facet_chance(weighed)
         home = self._places.get(shared_topic(previous, facet, self._places))
         if home is not None:
-            table[home, 4] = likely
+            table[home, _FACET] = likely
         if previous in self._places:
-            table[self._places[previous], 0] = 1.0
-        rows, values = self._topics.vector(keys)
-        for number, ask in enumerate(self._asks.get(previous, ())):
-            where = self._places.get(ask.target)
+            place = self._places[previous]
+            table[place, _SAME] = 1.0
+            table[place, _SHORT] = max(0.0, 1 - len(weighed.rows) / _SHORT_FEATURES)
+        asks = self._asks.get(previous)
+        if asks is None:
+            return table
+        for number, (target, likeness) in enumerate(zip(asks.targets, _likeness(asks, weighed), strict=True)):
+            where = self._places.get(target)
             if where is None or number == without:
                 continue
-            if ask.target != previous:
-                table[where, 2] = 1.0
-            likeness = sum(
-                value * ask.weights.get(row, 0.0) for row, value in zip(rows.tolist(), values.tolist(), strict=True)
-            )
-            table[where, 3] = max(table[where, 3], likeness)
+            if target != previous:
+                table[where, _DECLARED] = 1.0
+            table[where, _LIKENESS] = max(table[where, _LIKENESS], likeness)
         return table
 
-    def lift(self, keys: Keys, previous: str) -> Floats:
+    def lift(self, weighed: Weighed, previous: str) -> Floats:
         """What to add to the log-chances of each class, given the topic before."""
-        result: Floats = self.signs(keys, previous) @ self._weights
+        result: Floats = self.signs(weighed, previous) @ self._weights
         return result
 
-    def asks(self, previous: str) -> tuple[Ask, ...]:
-        return self._asks.get(previous, ())
+    def targets(self, previous: str) -> tuple[str, ...]:
+        """The topics that the follow-ups of an entry lead to, one for each."""
+        asks = self._asks.get(previous)
+        return asks.targets if asks else ()
+
+
+def likely_facet(classes: Sequence[str], chances: Floats) -> tuple[str | None, float]:
+    none = classes.index(NO_FACET)
+    name = max((name for name in classes if name in FACETS), key=lambda name: chances[classes.index(name)])
+    return name, 1 - float(chances[none])
+
+
+def _likeness(asks: Asks, weighed: Weighed) -> list[float]:
+    """The cosine of a message and each of the asks."""
+    order = weighed.rows.argsort()
+    rows = weighed.rows[order]
+    if not len(rows):
+        return [0.0] * len(asks.targets)
+    places = rows.searchsorted(asks.rows)
+    found = (rows.take(places, mode="clip") == asks.rows).nonzero()[0]
+    shares = weighed.weights[order[places[found]]] * asks.weights[found]
+    alike: list[float] = np.bincount(asks.owners[found], weights=shares, minlength=len(asks.targets)).tolist()
+    return alike

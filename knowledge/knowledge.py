@@ -132,21 +132,18 @@ class Knowledge:
         reader = make_reader(root, archive.words)
         bands = _bands(archive)
         added = _added_phrases(archive, entries)
-        nearest = Nearest(reader=reader, model=archive.models["topics"], phrases=added) if added else None
+        nearest = Nearest(reader=reader, models=archive.models, phrases=added) if added else None
         followups = FollowUps(
             reader=reader,
-            topics=archive.models["topics"],
-            facets=archive.models.get("facets"),
+            models=archive.models,
             entries=entries,
             weights=archive.bands,
             facet_sharpness=bands.facet_sharpness,
         )
         matcher = Matcher(
             reader=reader,
-            topics=archive.models["topics"],
-            families=archive.models.get("families"),
-            urgent=archive.models.get("urgent"),
-            kinds=archive.models.get("kinds"),
+            models=archive.models,
+            danger=archive.danger,
             facets=Facets.read(root / "dictionary" / "facets.txt"),
             followups=followups,
             nearest=nearest,

@@ -15,7 +15,7 @@ from knowledge.entry import NONE_FAMILY, KnowledgeEntry
 from knowledge.facets import Facets
 from knowledge.features import Reader, Reading, readable
 from knowledge.followups import FollowUps
-from knowledge.model import Floats, LinearModel, softmax
+from knowledge.model import Floats, Models, Weighed, softmax
 from knowledge.nearest import Nearest
 from knowledge.text import CLASS_NAMES
 
@@ -28,6 +28,7 @@ _LEAST_CLAUSE_CHARS = 6
 _MOST_CLAUSES = 4
 _LEAST_CHANCE = 1e-5
 _ENOUGH_WORDS = 2
+_LEAST_WORD_CHARS = 3  # two, and the sign of its kind
 
 
 class Decision(StrEnum):
@@ -67,11 +68,10 @@ class Bands:
     """Where sure ends and guessing begins; calibrated by the build on phrases kept out of training."""
 
     sharpness: float = 6.0  # brings a model's scores to probabilities
-    urgent_sharpness: float = 3.0
     facet_sharpness: float = 3.0
-    urgent_in_context: float = 0.5  # the same for a second message that plainly goes on about the topic before it:
-    fits_context: float = 0.6  # some topic is at least this likely after the one before
-    urgent: float = 0.2  # at least this chance of an emergency; low, because a missed one is worse than a false alarm
+    urgent: float = 0.0  # at least this much danger: urgent; low, because a missed one is worse than a false alarm
+    urgent_in_context: float = 0.0  # the same for a second message that plainly goes on about the topic before it:
+    fits_context: float = 0.4  # a topic of the same family is at least this likely
     sure: float = 0.3  # at least this chance of the best topic: answer, below: ask back
     guess: float = 0.02  # below: not even worth asking back
     none_by_topics: float = 1.0  # how much each sign counts for "no topic": the log-chance of the kinds of none,
@@ -84,6 +84,11 @@ class Bands:
     facet: float = 0.5  # at least this chance that a follow-up asks for a facet
 
 
+def _goes_on(best: Candidate, previous: str, bands: Bands) -> bool:
+    """Whether a second message plainly goes on about the topic before it."""
+    return best.score >= bands.fits_context and best.topic.partition(".")[0] == previous.partition(".")[0]
+
+
 def none_signs(is_none: NDArray[np.bool_], chances: Floats) -> tuple[float, float]:
     """The log-chances of the kinds of none together, and of the best topic."""
     none, best = float(chances[is_none].sum()), float(chances[~is_none].max(initial=0.0))
@@ -92,8 +97,30 @@ def none_signs(is_none: NDArray[np.bool_], chances: Floats) -> tuple[float, floa
 
 def family_lead(classes: Sequence[str], scores: Floats) -> float:
     """How far "none" scores above the best family of topics."""
-    place = classes.index(NONE_FAMILY)
-    return float(scores[place] - np.delete(scores, place).max())
+    others: list[float] = scores.tolist()
+    none = others.pop(classes.index(NONE_FAMILY))
+    return none - max(others)
+
+
+class Danger:
+    """What speaks for danger now, to oneself or to somebody in sight: signs from all models, weighed together.
+
+    The guard's own scores say how a message sounds; what topic it may be about says whether it is a question.
+    """
+
+    def __init__(self, urgent: Sequence[str], topics: Sequence[str]) -> None:
+        self._calm = urgent.index(CALM)
+        families = [name.partition(".")[0] for name in topics]  # sorted, so each family's topics stand together
+        self._families = np.array([at for at, family in enumerate(families) if at == families.index(family)])
+        self._none = slice(families.index(NONE_FAMILY), families.index(NONE_FAMILY) + families.count(NONE_FAMILY))
+
+    def signs(self, urgent: Floats, topics: Floats, chances: Floats) -> Floats:
+        """The scores of the guard and of each family's best topic, the guard's lead, the chances of none and best."""
+        scores: list[float] = urgent.tolist()
+        calm = scores.pop(self._calm)
+        none, best = float(chances[self._none].sum()), float(chances.max())
+        others = (max(scores) - calm, math.log(none + _LEAST_CHANCE), math.log(best))
+        return np.concatenate([urgent, np.maximum.reduceat(topics, self._families), np.array(others, np.float32)])
 
 
 class Matcher:
@@ -103,10 +130,8 @@ class Matcher:
         self,
         *,
         reader: Reader,
-        topics: LinearModel,
-        families: LinearModel | None,
-        urgent: LinearModel | None,
-        kinds: LinearModel | None,
+        models: Models,
+        danger: Floats | None,
         facets: Facets,
         followups: FollowUps,
         nearest: Nearest | None,
@@ -114,53 +139,55 @@ class Matcher:
         bands: Bands,
     ) -> None:
         self._reader = reader
-        self._topics = topics
-        self._families = families
-        self._urgent = urgent
-        self._kinds = kinds or urgent
+        self._models = models
         self._facets = facets
         self._followups = followups
         self._nearest = nearest
-        added = nearest.topics if nearest else ()
-        self._classes = (*topics.classes, *(topic for topic in added if topic not in set(topics.classes)))
+        trained, added = models.classes["topics"], nearest.topics if nearest else ()
+        self._classes = (*trained, *(topic for topic in added if topic not in set(trained)))
         self._is_none = np.array([name.startswith(f"{NONE_FAMILY}.") for name in self._classes])
-        self._added = np.array([self._classes.index(topic) for topic in added], np.int64)
+        self._danger = None if danger is None else (Danger(models.classes["urgent"], trained), danger)
+        self._nones = self._is_none.nonzero()[0].tolist()
+        self._added = np.array([self._classes.index(topic) for topic in added], np.intp)
         self._entries = entries
         self._bands = bands
 
     def match(self, text: str, *, previous_topic: str | None = None) -> Match:
         reading = self._reader.read(text)
-        facet = self._facets.asked(reading.text)
         if not any(sign.isalnum() or sign in CLASS_NAMES for sign in reading.text):
             return Match(Decision.CHAT, None, (), None, (), reading.language, None, "")
-        urgent = self.urgent_chance(reading)
+        facet = self._facets.asked(reading.text)
+        weighed = self._models.weigh(reading.keys)
         threshold = self._bands.urgent
-        chances = self.topic_chances(reading)
-        doubt = self._doubt(reading, chances)
+        chances = self.topic_chances(reading, weighed)
+        danger = self._danger_of(weighed)
         if previous_topic in self._entries:
-            chances = self._in_context(reading, chances, str(previous_topic))
-            facet = facet or self._likely_facet(reading)
+            chances = self._in_context(weighed, chances, str(previous_topic))
+            facet = facet or self._likely_facet(weighed)
             doubt = self._doubt_in_context(chances)
+        else:
+            doubt = self._doubt(weighed, chances)
         candidates = self._candidates(chances)
-        if previous_topic and candidates and candidates[0].score >= self._bands.fits_context:
+        if previous_topic and candidates and _goes_on(candidates[0], previous_topic, self._bands):
             threshold = self._bands.urgent_in_context
-        if urgent >= threshold:
-            kind = self._urgent_kind(reading)
+        if danger >= threshold:
+            kind = self._urgent_kind(weighed)
             return Match(
                 Decision.URGENT,
                 kind,
                 candidates,
                 None,
-                self._words(self._urgent, reading, kind),
+                self._words(reading, weighed, "urgent", kind),
                 reading.language,
                 candidates[0].topic if candidates else None,
                 None,
             )
-        return self._decide(reading, chances, candidates, facet, doubt)
+        return self._decide(reading, weighed, chances, candidates, facet, doubt)
 
-    def _doubt(self, reading: Reading, chances: Floats) -> float:
+    def _doubt(self, weighed: Weighed, chances: Floats) -> float:
         """How much speaks for "no topic", on the scale of none_sure and none_likely."""
-        lead = family_lead(self._families.classes, self._families.scores(reading.keys)) if self._families else 0.0
+        families = self._models.classes.get("families")
+        lead = family_lead(families, weighed.scores("families")) if families else 0.0
         none, best = none_signs(self._is_none, chances)
         bands = self._bands
         return bands.none_by_topics * none + bands.none_by_best * best + bands.none_by_family * lead
@@ -170,22 +197,19 @@ class Matcher:
         none, best = none_signs(self._is_none, chances)
         return math.inf if none > best and none > math.log(self._bands.none_in_context) else -math.inf
 
-    def urgent_chance(self, reading: Reading) -> float:
-        """How likely the message tells of danger now, to oneself or to somebody in sight."""
-        if self._urgent is None:
-            return 0.0
-        chances = softmax(self._urgent.scores(reading.keys), self._bands.urgent_sharpness)
-        return 1 - float(chances[self._urgent.classes.index(CALM)])
+    def _danger_of(self, weighed: Weighed) -> float:
+        if self._danger is None:
+            return -math.inf
+        (danger, weights), topics = self._danger, weighed.scores("topics")
+        signs = danger.signs(weighed.scores("urgent"), topics, softmax(topics, self._bands.sharpness))
+        return float(signs.dot(weights))
 
-    def _urgent_kind(self, reading: Reading) -> str:
-        model = self._kinds
-        assert model is not None, "urgent without a model of its kinds"  # noqa: S101  (urgent_chance is 0 without one)
-        scores = dict(zip(model.classes, model.scores(reading.keys).tolist(), strict=True))
-        return max((kind for kind in scores if kind != CALM), key=scores.__getitem__)
+    def _urgent_kind(self, weighed: Weighed) -> str:
+        return self._models.classes["kinds"][int(weighed.scores("kinds").argmax())]
 
-    def topic_chances(self, reading: Reading) -> Floats:
+    def topic_chances(self, reading: Reading, weighed: Weighed) -> Floats:
         """How likely each class is; phrases added since the build take their share from the others."""
-        trained = softmax(self._topics.scores(reading.keys), self._bands.sharpness)
+        trained = softmax(weighed.scores("topics"), self._bands.sharpness)
         if self._nearest is None:
             return trained
         chances = np.zeros(len(self._classes), np.float32)
@@ -195,42 +219,49 @@ class Matcher:
         result: Floats = chances / chances.sum()
         return result
 
-    def _in_context(self, reading: Reading, chances: Floats, previous: str) -> Floats:
-        lift = np.zeros(len(self._classes), np.float32)
-        lift[: len(self._topics.classes)] = self._followups.lift(reading.keys, previous)
-        return softmax(np.log(chances + 1e-9) + lift)
+    def _in_context(self, weighed: Weighed, chances: Floats, previous: str) -> Floats:
+        lift = self._followups.lift(weighed, previous)
+        likely = np.log(chances + 1e-9)
+        likely[: len(lift)] += lift
+        return softmax(likely)
 
-    def _likely_facet(self, reading: Reading) -> str | None:
-        facet, chance = self._followups.facet_chance(reading.keys)
+    def _likely_facet(self, weighed: Weighed) -> str | None:
+        facet, chance = self._followups.facet_chance(weighed)
         return facet if chance >= self._bands.facet else None
 
     def _candidates(self, chances: Floats, limit: int = 5) -> tuple[Candidate, ...]:
         found = []
-        for index in (-chances).argsort():
+        for index in (-chances).argsort().tolist():
             topic = self._classes[index]
-            if not topic.startswith("none.") and topic in self._entries:
+            if not self._is_none[index] and topic in self._entries:
                 found.append(Candidate(topic, round(float(chances[index]), 4), self._entries[topic].title))
                 if len(found) == limit:
                     break
         return tuple(found)
 
     def _decide(
-        self, reading: Reading, chances: Floats, candidates: Sequence[Candidate], facet: str | None, doubt: float
+        self,
+        reading: Reading,
+        weighed: Weighed,
+        chances: Floats,
+        candidates: Sequence[Candidate],
+        facet: str | None,
+        doubt: float,
     ) -> Match:
-        bands, classes = self._bands, self._classes
-        none = {name: float(chance) for name, chance in zip(classes, chances, strict=True) if name.startswith("none.")}
+        bands = self._bands
         best = candidates[0] if candidates else None
         plain = Match(Decision.UNKNOWN, None, tuple(candidates), facet, (), reading.language, None, None)
         if best is None or doubt >= bands.none_sure:
-            kind = max(none, key=none.__getitem__) if none else ""
+            kind = self._classes[max(self._nones, key=chances.__getitem__)] if self._nones else ""
             entry = self._entries.get(kind)
             if entry is None or entry.kind != "talk":
                 return plain
             reply = entry.reply_en if reading.language == "en" and entry.reply_en else entry.reply
-            return replace(plain, decision=Decision.CHAT, reply=reply, words=self._words(self._topics, reading, kind))
+            words = self._words(reading, weighed, "topics", kind)
+            return replace(plain, decision=Decision.CHAT, reply=reply, words=words)
         if best.score < bands.guess:
             return plain
-        words = self._words(self._topics, reading, best.topic)
+        words = self._words(reading, weighed, "topics", best.topic)
         if best.score < bands.sure or doubt >= bands.none_likely:
             return replace(plain, decision=Decision.CLARIFY, topic=best.topic, words=words)
         entry = self._entries[best.topic]
@@ -243,29 +274,29 @@ class Matcher:
         if not 2 <= len(clauses) <= _MOST_CLAUSES:
             return None
         for clause in clauses:
-            found = self._candidates(self.topic_chances(self._reader.read(clause)), 1)
+            part = self._reader.read(clause)
+            found = self._candidates(self.topic_chances(part, self._models.weigh(part.keys)), 1)
             if found and found[0].topic != main and found[0].score >= self._bands.also:
                 return found[0].topic
         return None
 
     @staticmethod
-    def _words(model: LinearModel | None, reading: Reading, name: str, limit: int = 6) -> tuple[str, ...]:
-        if model is None or name not in model.classes:
+    def _words(reading: Reading, weighed: Weighed, model: str, name: str, limit: int = 6) -> tuple[str, ...]:
+        """The words that spoke most for a class; for one that is not of the model, the message's own."""
+        if name not in weighed.models.classes[model]:
             return tuple(word for word in reading.words if len(word) > 1)[:limit]
         words: list[str] = []
-        reasons = [reading.features[place] for place, _ in model.reasons(reading.keys, name)]
+        reasons = [reading.features[place] for place in weighed.reasons(model, name)]
         # Whole words first; runs of characters only where the dictionary has no word for what decided.
-        for feature in sorted(reasons, key=lambda feature: feature[0] != "w"):
-            word = readable(feature)
-            if (
-                feature[0] in "wc"
-                and word
-                and len(word) > 1
-                and not any(word in other or other in word for other in words)
-            ):
-                if feature[0] == "c" and len(words) >= _ENOUGH_WORDS:
-                    break
-                words.append(word)
-                if len(words) == limit:
-                    break
+        for kind in "wc":
+            for feature in reasons:
+                if feature[0] != kind or len(feature) < _LEAST_WORD_CHARS:
+                    continue
+                word = readable(feature)
+                if not any(word in other or other in word for other in words):
+                    words.append(word)
+                    if len(words) == limit:
+                        return tuple(words)
+            if len(words) >= _ENOUGH_WORDS:
+                break
         return tuple(words)

@@ -1,9 +1,10 @@
-"""The trained scorer: a linear model over features, small enough to ship and quick enough to run beside the server."""
+"""The trained scorer: linear models over the same features, small enough to ship, quick enough to run in the server."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from zlib import crc32
 
 import numpy as np
@@ -11,72 +12,90 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Keys = NDArray[np.uint32]
+Rows = NDArray[np.intp]
 
 
 def keys_of(features: Iterable[str]) -> Keys:
     """Features by number: a table of 100,000 names would take 20 MB, their checksums take half a megabyte."""
-    return np.fromiter((crc32(feature.encode()) for feature in features), np.uint32)
+    return np.fromiter(map(crc32, map(str.encode, features)), np.uint32)
 
 
-@dataclass(frozen=True, slots=True)
-class LinearModel:
-    """Scores of every class for a set of features.
+@dataclass(frozen=True)
+class Models:
+    """Several linear models whose weights lie side by side, so that one pass over a message scores them all.
 
     The weights that are not 0 stand by feature: those of `keys[row]` are `columns` and `values` from `starts[row]` to
-    `starts[row + 1]`, as int8; `scale` brings each class back to size.
+    `starts[row + 1]`, as int8; `scale` brings each class back to size. The classes of one model follow those of the
+    one before it.
     """
 
-    classes: tuple[str, ...]
+    classes: Mapping[str, tuple[str, ...]]  # by model
     keys: Keys  # sorted
     rarity: Floats  # weight of each feature in a message
     starts: NDArray[np.int32]
-    columns: NDArray[np.uint16]
+    columns: NDArray[np.unsignedinteger]
     values: NDArray[np.int8]
-    scale: Floats  # classes
-    bias: Floats  # classes
+    scale: Floats  # classes of all models
+    bias: Floats  # classes of all models
 
-    def find(self, keys: Keys) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    @cached_property
+    def places(self) -> dict[str, slice]:
+        """Which of all classes are a model's."""
+        found, first = {}, 0
+        for name, classes in self.classes.items():
+            found[name] = slice(first, first + len(classes))
+            first += len(classes)
+        return found
+
+    def find(self, keys: Keys) -> tuple[Rows, Rows]:
         """Which of the keys are known (their places in `keys`), and their rows."""
-        rows = np.searchsorted(self.keys, keys)
-        rows[rows == len(self.keys)] = 0
-        known = np.flatnonzero(self.keys[rows] == keys)
+        rows = self.keys.searchsorted(keys)
+        known = (self.keys.take(rows, mode="clip") == keys).nonzero()[0]
         return known, rows[known]
 
-    def vector(self, keys: Keys) -> tuple[NDArray[np.int64], Floats]:
-        """Rows and weights of the known features, of length 1."""
-        _, rows = self.find(keys)
-        values = self.rarity[rows]
-        norm = float(np.sqrt(np.dot(values, values)))
-        return rows, values / norm if norm else values
-
-    def scores(self, keys: Keys) -> Floats:
-        rows, values = self.vector(keys)
-        if not len(rows):
-            return self.bias.copy()
+    def weigh(self, keys: Keys) -> Weighed:
+        """What all models say about a message with these features."""
+        known, rows = self.find(keys)
+        weights = self.rarity[rows]
+        norm = float(weights.dot(weights)) ** 0.5
+        if norm:
+            weights = weights / norm
         firsts = self.starts[rows]
         counts = self.starts[rows + 1] - firsts
+        ends = counts.cumsum()
         # The places of all weights of all rows in one array: each row's first place, then counting up.
-        places = np.arange(int(counts.sum())) + np.repeat(firsts - (np.cumsum(counts) - counts), counts)
-        sums = np.bincount(
-            self.columns[places],
-            weights=self.values[places] * np.repeat(values, counts),
-            minlength=len(self.classes),
-        )
-        result: Floats = (sums * self.scale + self.bias).astype(np.float32)
-        return result
+        places = (firsts - ends + counts).repeat(counts)
+        places += np.arange(len(places), dtype=places.dtype)
+        columns = self.columns[places]
+        shares = self.values[places] * weights.repeat(counts)
+        sums = np.bincount(columns, weights=shares, minlength=len(self.bias))
+        return Weighed(self, known, rows, weights, ends, columns, shares, (sums * self.scale + self.bias).astype("f4"))
 
-    def reasons(self, keys: Keys, name: str, limit: int = 40) -> list[tuple[int, float]]:
-        """The places in `keys` of the features that spoke most for a class, strongest first, with their share."""
-        column = self.classes.index(name)
-        known, rows = self.find(keys)
-        shares = []
-        for place, row in zip(known.tolist(), rows.tolist(), strict=True):
-            first, end = self.starts[row], self.starts[row + 1]
-            found = np.flatnonzero(self.columns[first:end] == column)
-            if len(found):
-                shares.append((place, float(self.values[first + found[0]]) * float(self.rarity[row])))
-        shares.sort(key=lambda share: -share[1])
-        return [share for share in shares[:limit] if share[1] > 0]
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """One message on the scales: its known features, and what each of their weights adds to which class."""
+
+    models: Models
+    known: Rows  # places of the known features in the message's keys
+    rows: Rows
+    weights: Floats  # of the known features, of length 1 together
+    ends: NDArray[np.int32]  # where the shares of each known feature end
+    columns: NDArray[np.unsignedinteger]
+    shares: Floats
+    all_scores: Floats
+
+    def scores(self, model: str) -> Floats:
+        return self.all_scores[self.models.places[model]]
+
+    def reasons(self, model: str, name: str) -> list[int]:
+        """The places in the message's keys of the features that spoke for a class, strongest first."""
+        column = self.models.places[model].start + self.models.classes[model].index(name)
+        found = (self.columns == column).nonzero()[0]
+        shares = self.shares[found]
+        found = found[(-shares).argsort(kind="stable")[: int((shares > 0).sum())]]
+        places: list[int] = self.known[self.ends.searchsorted(found, side="right")].tolist()
+        return places
 
 
 def softmax(scores: Floats, sharpness: float = 1.0) -> Floats:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from knowledge.features import Reader, Reading
-from knowledge.model import Floats, LinearModel
+from knowledge.model import Floats, Models
 
 # A new phrase and a message alike to this degree (cosine) are as likely about the same thing as not: measured by
 # leaving topics out of the training and adding ten of their phrases here.
@@ -21,9 +21,9 @@ _KINDS = frozenset("wckps")
 class Nearest:
     """Cosine over rarity-weighted features; words the model never saw count as the rarest it knows."""
 
-    def __init__(self, *, reader: Reader, model: LinearModel, phrases: Sequence[tuple[str, str]]) -> None:
-        self._model = model
-        self._rarest = float(model.rarity.max(initial=1.0))
+    def __init__(self, *, reader: Reader, models: Models, phrases: Sequence[tuple[str, str]]) -> None:
+        self._models = models
+        self._rarest = float(models.rarity.max(initial=1.0))
         self.topics = tuple(dict.fromkeys(topic for topic, _ in phrases))
         places = {topic: place for place, topic in enumerate(self.topics)}
         self._owner = np.array([places[topic] for topic, _ in phrases], np.int64)
@@ -39,8 +39,8 @@ class Nearest:
         }
 
     def _vector(self, reading: Reading) -> Mapping[str, float]:
-        known, rows = self._model.find(reading.keys)
-        rarity = dict(zip(known.tolist(), self._model.rarity[rows].tolist(), strict=True))
+        known, rows = self._models.find(reading.keys)
+        rarity = dict(zip(known.tolist(), self._models.rarity[rows].tolist(), strict=True))
         found = {
             feature: rarity.get(place, self._rarest)
             for place, feature in enumerate(reading.features)

@@ -8,8 +8,6 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import jieba
-
 MAX_TEXT_CHARS = 600  # what is longer is cut in the middle: greetings and closings of a letter say least
 
 # Class tokens: one private-use character each, so that n-grams see "a sum of money" as one sign.
@@ -53,6 +51,8 @@ _CLOCK = re.compile(
     r"\d{1,2}:\d{2}|(?:\d{1,2}|[一二两三四五六七八九十]{1,3})点(?:半|多|钟|\d{1,2}分?)?(?![击赞我])"
     r"|\b\d{1,2} ?[ap]\.?m\b"
 )
+_COUNTED = re.compile(rf"[0-9{_CHINESE_DIGITS}]")
+_DIGIT = re.compile(r"[0-9]")
 _NUMBER = re.compile(r"(?<![a-z\d])\d+(?:[.,]\d+)*")  # c1, b2, a6 are classes of licences and papers: kept
 # Short numbers that mean something by themselves stay as they are.
 PUBLIC_NUMBERS = frozenset(
@@ -62,6 +62,7 @@ PUBLIC_NUMBERS = frozenset(
 )
 _KEPT_NUMBERS = PUBLIC_NUMBERS | {"24", "12", "360", "315"}
 _EMOTE = re.compile(r"\[[\u4e00-\u9fffa-z]{1,6}\]")  # WeChat writes its own emoji and stickers as [呲牙]
+_ODD = re.compile(r"[^\w\x00-\x7f]")
 _REPEAT = re.compile(r"([^\w\s])\1+")
 _REPEATED_SIGN = re.compile(r"([\u4e00-\u9fff])\1{2,}")
 _SPACES = re.compile(r"\s+")
@@ -72,28 +73,30 @@ _VALUES = {"一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6,
 
 
 class Phrasebook:
-    """Longest-match search for many fixed strings at once: for spelling repairs and for concepts."""
+    """Longest-match search for many fixed strings at once: for spelling repairs, sounds and concepts."""
 
     def __init__(self, table: Mapping[str, str]) -> None:
         self.table = dict(table)
+        self._head = min((2, *map(len, self.table)))  # two signs rule out most places at once
         longest: dict[str, set[int]] = {}
         for key in self.table:
-            longest.setdefault(key[0], set()).add(len(key))
-        self._lengths = {first: tuple(sorted(sizes, reverse=True)) for first, sizes in longest.items()}
+            longest.setdefault(key[: self._head], set()).add(len(key))
+        self._lengths = {head: tuple(sorted(sizes, reverse=True)) for head, sizes in longest.items()}
 
     def find(self, text: str) -> list[tuple[int, str, str]]:
         """(position, found, value), left to right, longest first, without overlap."""
         found = []
-        at, end, lengths, table = 0, len(text), self._lengths, self.table
-        while at < end:
-            for size in lengths.get(text[at], ()):
-                value = table.get(text[at : at + size])
-                if value is not None:
-                    found.append((at, text[at : at + size], value))
-                    at += size
-                    break
-            else:
-                at += 1
+        free, head, lengths, table = 0, self._head, self._lengths, self.table
+        for at in range(len(text)):
+            sizes = lengths.get(text[at : at + head])
+            if sizes is not None and at >= free:
+                for size in sizes:
+                    key = text[at : at + size]
+                    value = table.get(key)
+                    if value is not None:
+                        found.append((at, key, value))
+                        free = at + size
+                        break
         return found
 
     def replace(self, text: str) -> str:
@@ -122,26 +125,28 @@ class Normaliser:
     def __call__(self, text: str) -> str:
         if len(text) > MAX_TEXT_CHARS:
             text = text[: MAX_TEXT_CHARS - 150] + " " + text[-150:]
-        text = _EMOTE.sub(" ", self.plain(text))
-        text = "".join(map(_plain, text)) if not text.isascii() else text
-        if any(sign in text for sign in ".:/") and _LATIN_WORD.search(text):
+        text = self.plain(text)
+        if "[" in text:
+            text = _EMOTE.sub(" ", text)
+        if not text.isascii():
+            text = _ODD.sub(_plain, text)
+        if _LATIN_WORD.search(text) and any(sign in text for sign in ".:/"):
             text = _LINK.sub(LINK, text)
         text = _REPEATED_SIGN.sub(r"\1\1", _REPEAT.sub(r"\1", text))
         if not text.isascii():
             text = self._repairs.replace(text)
-        text = _ages(text)
-        if any("0" <= sign <= "9" for sign in text):
-            text = _PLATE.sub(PLATE, _PHONE.sub(PHONE, _IDNUMBER.sub(IDNUMBER, text)))
-        text = _NUMBER.sub(_number, _CLOCK.sub(CLOCK, _MONEY.sub(MONEY, text)))
+        if _COUNTED.search(text):
+            text = _ages(text)
+            if _DIGIT.search(text):
+                text = _PLATE.sub(PLATE, _PHONE.sub(PHONE, _IDNUMBER.sub(IDNUMBER, text)))
+            text = _NUMBER.sub(_number, _CLOCK.sub(CLOCK, _MONEY.sub(MONEY, text)))
         return _SPACES.sub(" ", text).strip()
 
 
-def _plain(sign: str) -> str:
-    """Letters, digits and punctuation stay; emoji, joiners and control signs become a space."""
-    if sign.isalnum() or sign.isascii():
-        return sign
-    kind = unicodedata.category(sign)
-    return sign if kind[0] == "P" or sign in "¥+<>" else " "
+def _plain(found: re.Match[str]) -> str:
+    """Of what is neither letter nor digit, punctuation stays; emoji, joiners and control signs become a space."""
+    sign = found.group()
+    return sign if sign == "¥" or unicodedata.category(sign)[0] == "P" else " "
 
 
 def _ages(text: str) -> str:
@@ -180,27 +185,31 @@ def language_of(text: str) -> str:
 
 
 class Segmenter:
-    """jieba over our own dictionary: words with counts, loaded in memory, no cache file and no guessing of names."""
+    """Cuts as jieba does without guessing names: of all ways through the dictionary's words the likeliest.
+
+    Written out here because jieba loads 13 MB of tables for names with its first line, and takes twice the time; a
+    test holds both to the same words.
+    """
 
     def __init__(self, counts: Mapping[str, int]) -> None:
-        tokenizer = jieba.Tokenizer()
-        table: dict[str, int] = {}
-        for word, count in counts.items():
-            table[word] = count
-            for end in range(1, len(word)):
-                table.setdefault(word[:end], 0)
-        tokenizer.FREQ = table
-        tokenizer.total = max(1, sum(counts.values()))
-        # jieba marks itself ready so that it never reads its default dictionary (100 MB) or a cache in /tmp.
-        tokenizer.initialized = True
-        self._tokenizer = tokenizer
+        total = math.log(max(1, sum(counts.values())))
+        self._chances = {word: math.log(count) - total for word, count in counts.items() if count}
+        self._unknown = -total  # one sign that is no word
+        sizes: dict[str, set[int]] = {}
+        for word in self._chances:
+            sizes.setdefault(word[0], set()).add(len(word))
+        shared: dict[tuple[int, ...], tuple[int, ...]] = {}  # few sets of lengths, many first signs
+        self._sizes = {
+            sign: shared.setdefault(found, found)
+            for sign, found in ((sign, tuple(sorted(lengths))) for sign, lengths in sizes.items())
+        }
 
     def __call__(self, text: str) -> list[str]:
         """The words of a normalised text, Latin words and numbers included, punctuation left out."""
         words: list[str] = []
         for token in _TOKEN.findall(text):
             if "\u4e00" <= token[0] <= "\u9fff" and len(token) > 1:
-                words += self._tokenizer.lcut(token, HMM=False)
+                self._cut(token, words)
             else:
                 words.append(token)
         return words
@@ -208,12 +217,33 @@ class Segmenter:
     def for_search(self, text: str) -> list[str]:
         """Finer: long words are given with the words inside them, for search indexes."""
         words: list[str] = []
-        for token in _TOKEN.findall(text):
-            if "\u4e00" <= token[0] <= "\u9fff":
-                words += self._tokenizer.lcut_for_search(token, HMM=False)
-            else:
-                words.append(token)
+        known = self._chances
+        for word in self(text):
+            if "\u4e00" <= word[0] <= "\u9fff":
+                for size in (2, 3):
+                    if len(word) > size:
+                        words += [part for at in range(len(word) - size + 1) if (part := word[at : at + size]) in known]
+            words.append(word)
         return words
+
+    def _cut(self, text: str, words: list[str]) -> None:
+        end = len(text)
+        chances, sizes, unknown = self._chances, self._sizes, self._unknown
+        best = [0.0] * (end + 1)  # log-chance of the likeliest way from here to the end
+        steps = [1] * end
+        for at in range(end - 1, -1, -1):
+            most = None
+            for size in sizes.get(text[at], ()):
+                chance = chances.get(text[at : at + size])
+                if chance is not None and at + size <= end:
+                    chance += best[at + size]
+                    if most is None or chance >= most:  # of two alike the longer word
+                        most, steps[at] = chance, size
+            best[at] = unknown + best[at + 1] if most is None else most
+        at = 0
+        while at < end:
+            words.append(text[at : at + steps[at]])
+            at += steps[at]
 
 
 def read_pairs(path: Path) -> dict[str, str]:

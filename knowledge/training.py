@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +19,27 @@ from sklearn.svm import LinearSVC
 
 from knowledge.entry import NONE_FAMILY, KnowledgeEntry
 from knowledge.followups import NO_FACET, SIGNS, FollowUps
-from knowledge.matching import CALM, family_lead, none_signs
-from knowledge.model import Floats, LinearModel, keys_of
+from knowledge.matching import CALM, Danger, family_lead, none_signs
+from knowledge.model import Floats, Keys, Models, keys_of
 from knowledge.text import information
 
 _LEAST_PHRASES = 2  # a feature seen in one phrase only teaches nothing about others
+_NEAR_COPY = 0.5  # share of common pairs of characters
 _LEAST_WEIGHT = 2  # of 127: smaller ones are left out; half the size, the same accuracy on phrases kept out
 _WEIGHT_STEPS = 127
-# Words, concepts and their pairs lead; runs of characters, letters and word pairs help; measured by leaving each out.
-_KIND_WEIGHTS = {"w": 1.0, "k": 1.0, "p": 1.0, "s": 1.0, "c": 0.7, "l": 0.7, "b": 0.5, "j": 0.5}
-_LOST_TO_NONE = 0.025  # of messages with a topic, taken for none
-_ASKED_BACK = 0.12  # of messages with a topic, asked back because they may have none
+# Letters and stems of Latin words say less than the words; measured on phrases kept out.
+_KIND_WEIGHTS = {"w": 1.0, "k": 1.0, "p": 1.0, "s": 1.0, "c": 1.0, "l": 0.7}
+# Shares of our own phrases kept out, which are harder than what residents ask: a danger missed there is worded in a
+# way that no other phrase is.
+_LOST_TO_NONE = 0.015  # of messages with a topic, taken for none
+_ASKED_BACK = 0.10  # of messages with a topic, asked back because they may have none
+_URGENT_FOUND = 0.80  # of emergencies; more would raise too many quarrels and leaks of last year
+_URGENT_FOUND_IN_CONTEXT = 0.60
+_HARD_WEIGHT = 5.0
+_ASKS_TO_A_CHANGE = 2  # second messages mostly go on about the first
 _PART_SIGNS = re.compile(r"[,、;()\uff0c\uff1b\uff08\uff09]")
 _LEAST_PART_CHARS = 3
+_UNSEEN = -2.0  # the score of a class that a fold has no example of
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,40 +91,93 @@ def fold_of(text: str, folds: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % folds
 
 
-def train(
-    examples: Sequence[Example], features: Sequence[Sequence[str]], c: float, least: int = _LEAST_PHRASES
-) -> LinearModel:
-    """One-against-rest linear SVM over features weighted by rarity, rounded to int8."""
-    counts = Counter(feature for row in features for feature in row)
-    kept = sorted(feature for feature, count in counts.items() if count >= least and feature[0] in _KIND_WEIGHTS)
+def pairs_of(text: str) -> frozenset[str]:
+    """The pairs of characters of a text, signs and spaces left out: how near two texts are is what they share."""
+    plain = re.sub(r"\W", "", text.lower())
+    return frozenset(plain[at : at + 2] for at in range(len(plain) - 1)) or frozenset({plain})
+
+
+def near_copies(examples: Sequence[Example]) -> dict[str, str]:
+    """For each text the one that stands for it and its near-copies, so that they are kept out together."""
+    heads = {example.text: example.text for example in examples}
+
+    def head(text: str) -> str:
+        while heads[text] != text:
+            heads[text] = text = heads[heads[text]]
+        return text
+
+    holders: dict[tuple[str, str], list[str]] = {}  # by label and pair: only phrases of one label are near-copies
+    pairs: dict[str, frozenset[str]] = {}
+    for example in examples:
+        own = pairs[example.text] = pairs_of(example.text)
+        common: Counter[str] = Counter()
+        for pair in own:
+            others = holders.setdefault((example.label, pair), [])
+            common.update(others)
+            others.append(example.text)
+        for other, count in common.items():
+            if count >= _NEAR_COPY * len(own | pairs[other]):
+                heads[head(example.text)] = head(other)
+    return {text: head(text) for text in heads}
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one model is to learn: its examples, how closely to follow them, and which features are too rare for it."""
+
+    examples: Sequence[Example]
+    c: float
+    least: int = _LEAST_PHRASES
+    hard: frozenset[str] = frozenset()  # few texts that are easily mistaken: each counts for several
+
+
+def learn(lessons: Mapping[str, Lesson], features: Mapping[str, Sequence[str]]) -> Models:
+    """One-against-rest linear SVMs over the features of each text, weighted by rarity; weights rounded to int8."""
+    texts = list(dict.fromkeys(example.text for lesson in lessons.values() for example in lesson.examples))
+    places = {text: place for place, text in enumerate(texts)}
+    counts = Counter(feature for text in texts for feature in features[text])
+    named = {
+        crc: feature
+        for feature, count in sorted(counts.items())
+        if count >= _LEAST_PHRASES and feature[0] in _KIND_WEIGHTS
+        for crc in [zlib.crc32(feature.encode())]
+    }
+    keys = np.array(sorted(named), np.uint32)
+    kept = [named[key] for key in keys.tolist()]  # of two features with one checksum the last stays
     vocabulary = {feature: row for row, feature in enumerate(kept)}
-    total = len(features)
-    rarity = np.array([_weight(feature, counts[feature], total) for feature in kept], np.float16).astype(np.float32)
-    matrix = _matrix(features, vocabulary, rarity)
-    labels = [example.label for example in examples]
-    machine = LinearSVC(C=c, random_state=0)
-    machine.fit(matrix, labels)
-    raw, bias = machine.coef_, machine.intercept_
-    if len(machine.classes_) == 2:
-        raw, bias = np.vstack([-raw[0], raw[0]]), np.array([-bias[0], bias[0]])
-    scale = np.abs(raw).max(axis=1) / _WEIGHT_STEPS
-    scale[scale == 0] = 1.0
-    weights = np.rint(raw / scale[:, None]).astype(np.int8).T
-    weights[np.abs(weights.astype(np.int16)) < _LEAST_WEIGHT] = 0
-    keys = keys_of(kept)
-    _, order = np.unique(keys, return_index=True)  # sorted; of two features with one checksum the first stays
-    weights = weights[order]
+    rarity = np.array([_weight(feature, counts[feature], len(texts)) for feature in kept], np.float16).astype("f4")
+    matrix = _matrix([features[text] for text in texts], vocabulary, rarity)
+    classes, parts, scales, biases = {}, [], [], []
+    for name, lesson in lessons.items():
+        examples = matrix[[places[example.text] for example in lesson.examples]]
+        common = np.flatnonzero(examples.getnnz(axis=0) >= lesson.least)
+        machine = LinearSVC(C=lesson.c, random_state=0)
+        weight = [_HARD_WEIGHT if example.text in lesson.hard else 1.0 for example in lesson.examples]
+        machine.fit(examples[:, common], [example.label for example in lesson.examples], weight)
+        raw, bias = machine.coef_, machine.intercept_
+        if len(machine.classes_) == 2:
+            raw, bias = np.vstack([-raw[0], raw[0]]), np.array([-bias[0], bias[0]])
+        scale = np.abs(raw).max(axis=1) / _WEIGHT_STEPS
+        scale[scale == 0] = 1.0
+        part = np.zeros((len(keys), len(raw)), np.int8)
+        part[common] = np.rint(raw / scale[:, None]).T
+        part[np.abs(part) < _LEAST_WEIGHT] = 0
+        classes[name] = tuple(map(str, machine.classes_))
+        parts.append(part)
+        scales.append(scale)
+        biases.append(bias)
+    weights = np.hstack(parts)
     rows, columns = np.nonzero(weights)
-    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(order)))])
-    return LinearModel(
-        classes=tuple(machine.classes_),
-        keys=keys[order],
-        rarity=rarity[order],
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(keys)))])
+    return Models(
+        classes=classes,
+        keys=keys,
+        rarity=rarity,
         starts=starts.astype(np.int32),
-        columns=columns.astype(np.uint16),
+        columns=columns.astype(np.uint8 if weights.shape[1] <= 1 << 8 else np.uint16),
         values=weights[rows, columns],
-        scale=scale.astype(np.float32),
-        bias=bias.astype(np.float32),
+        scale=np.concatenate(scales).astype(np.float32),
+        bias=np.concatenate(biases).astype(np.float32),
     )
 
 
@@ -153,26 +215,56 @@ def facet_examples(entries: Mapping[str, KnowledgeEntry]) -> list[Example]:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Scores of each example by a model that had not seen it."""
+    """What one model says of every text without having seen it, and the labels of its own examples."""
 
     classes: tuple[str, ...]
-    scores: Floats  # examples x classes
-    labels: NDArray[np.int64]  # places in classes
+    places: Mapping[str, int]  # of the texts, in `every`
+    every: Floats  # texts x classes
+    texts: tuple[str, ...]  # of its examples
+    labels: NDArray[np.int64]  # of its examples, places in classes
+
+    @property
+    def scores(self) -> Floats:
+        """Of its own examples."""
+        return self.scores_of(self.texts)
+
+    def scores_of(self, texts: Sequence[str]) -> Floats:
+        found: Floats = self.every[[self.places[text] for text in texts]]
+        return found
 
 
-def hold_out(examples: Sequence[Example], features: Sequence[Sequence[str]], c: float, folds: int) -> HeldOut:
-    classes = tuple(sorted({example.label for example in examples}))
-    places = {name: place for place, name in enumerate(classes)}
-    scores = np.full((len(examples), len(classes)), -2.0, np.float32)
-    fold = [fold_of(example.text, folds) for example in examples]
+def hold_out(lessons: Mapping[str, Lesson], features: Mapping[str, Sequence[str]], folds: int) -> dict[str, HeldOut]:
+    """Each text judged by models that saw neither it nor a near-copy of it."""
+    near = near_copies([example for lesson in lessons.values() for example in lesson.examples])
+    fold = {text: fold_of(standing, folds) for text, standing in near.items()}
+    places = {text: place for place, text in enumerate(near)}
+    held = {}
+    for name, lesson in lessons.items():
+        classes = tuple(sorted({example.label for example in lesson.examples}))
+        held[name] = HeldOut(
+            classes,
+            places,
+            np.full((len(places), len(classes)), _UNSEEN, np.float32),
+            tuple(example.text for example in lesson.examples),
+            np.array([classes.index(example.label) for example in lesson.examples]),
+        )
     for number in range(folds):
-        inside = [at for at, its in enumerate(fold) if its != number]
-        model = train([examples[at] for at in inside], [features[at] for at in inside], c)
-        columns = [places[name] for name in model.classes]
-        for at, its in enumerate(fold):
-            if its == number:
-                scores[at, columns] = model.scores(keys_of(features[at]))
-    return HeldOut(classes, scores, np.array([places[example.label] for example in examples]))
+        models = learn(
+            {
+                name: replace(lesson, examples=[its for its in lesson.examples if fold[its.text] != number])
+                for name, lesson in lessons.items()
+            },
+            features,
+        )
+        columns = {
+            name: [held[name].classes.index(label) for label in classes] for name, classes in models.classes.items()
+        }
+        for text, place in places.items():
+            if fold[text] == number:
+                weighed = models.weigh(keys_of(features[text]))
+                for name, its in held.items():
+                    its.every[place, columns[name]] = weighed.scores(name)
+    return held
 
 
 def log_softmax(scores: Floats) -> Floats:
@@ -183,10 +275,10 @@ def log_softmax(scores: Floats) -> Floats:
 
 def fit_sharpness(held: HeldOut) -> float:
     """The factor that makes the chances of unseen phrases honest: highest likelihood."""
-    rows = np.arange(len(held.labels))
+    scores, rows = held.scores, np.arange(len(held.labels))
     return min(
         (1 + 0.5 * step for step in range(30)),
-        key=lambda sharpness: -float(log_softmax(held.scores * sharpness)[rows, held.labels].mean()),
+        key=lambda sharpness: -float(log_softmax(scores * sharpness)[rows, held.labels].mean()),
     )
 
 
@@ -197,14 +289,11 @@ def family_examples(examples: Sequence[Example]) -> list[Example]:
 
 def fit_none(topics: HeldOut, families: HeldOut, sharpness: float) -> dict[str, float]:
     """How the signs of "no topic" count (logistic), and the bands: they cost so many of the messages with a topic."""
-    chances = np.exp(log_softmax(topics.scores * sharpness))
+    chances, leads = np.exp(log_softmax(topics.scores * sharpness)), families.scores
     is_none = np.array([name.startswith(f"{NONE_FAMILY}.") for name in topics.classes])
     none = is_none[topics.labels]
     signs = np.array(
-        [
-            (*none_signs(is_none, chances[at]), family_lead(families.classes, families.scores[at]))
-            for at in range(len(chances))
-        ]
+        [(*none_signs(is_none, chances[at]), family_lead(families.classes, leads[at])) for at in range(len(chances))]
     )
     weights = LogisticRegression(class_weight="balanced", C=10.0).fit(signs, none).coef_[0]
     doubt = (signs @ weights)[~none]
@@ -215,46 +304,70 @@ def fit_none(topics: HeldOut, families: HeldOut, sharpness: float) -> dict[str, 
     }
 
 
+def fit_urgent(
+    urgent: HeldOut, topics: HeldOut, sharpness: float, hard: frozenset[str]
+) -> tuple[Floats, dict[str, float]]:
+    """How the signs of danger count (logistic), and the bands: they find so many of the emergencies.
+
+    `hard` are the texts that only sound urgent; they weigh more, because there are few.
+    """
+    danger = Danger(urgent.classes, topics.classes)
+    others = topics.scores_of(urgent.texts)
+    chances = np.exp(log_softmax(others * sharpness))
+    signs = np.array([danger.signs(*row) for row in zip(urgent.scores, others, chances, strict=True)])
+    right = urgent.labels != urgent.classes.index(CALM)
+    weight = np.array([_HARD_WEIGHT if text in hard else 1.0 for text in urgent.texts])
+    fitted = LogisticRegression(class_weight="balanced", max_iter=3000).fit(signs, right, sample_weight=weight)
+    weights = fitted.coef_[0].astype(np.float32)
+    found = (signs @ weights)[right]
+    return weights, {
+        "urgent": float(np.quantile(found, 1 - _URGENT_FOUND)),
+        "urgent_in_context": float(np.quantile(found, 1 - _URGENT_FOUND_IN_CONTEXT)),
+    }
+
+
 def fit_followups(
     followups: FollowUps,
-    features: Mapping[str, Sequence[str]],
     entries: Mapping[str, KnowledgeEntry],
-    model: LinearModel,
+    models: Models,
     sharpness: float,
     facets: Mapping[str, tuple[str | None, float]],
     held: HeldOut,
-    held_features: Sequence[Sequence[str]],
+    keys: Mapping[str, Keys],
     seed: int = 7,
 ) -> tuple[tuple[float, float], dict[str, float]]:
     """Shares right (of follow-ups, of changed subjects) and the weights of SIGNS.
 
-    The weights are the likeliest over the entries' own follow-ups and over as many changes of subject.
+    The weights are the likeliest over the entries' own follow-ups and over half as many changes of subject. `facets`
+    and `held` were learnt without the texts that they judge; `keys` are the features of all those texts.
     """
     bases, tables, targets = [], [], []
-    places = {name: place for place, name in enumerate(model.classes)}
+    unseen = held.scores
+    places = {name: place for place, name in enumerate(models.classes["topics"])}
     for topic in sorted(entries):
-        for number, ask in enumerate(followups.asks(topic)):
+        for number, target in enumerate(followups.targets(topic)):
             text = entries[topic].followups[number].ask
-            if ask.target in places:
-                bases.append(log_softmax(model.scores(keys_of(features[text])) * sharpness))
-                tables.append(followups.signs(keys_of(features[text]), topic, without=number, asked=facets[text]))
-                targets.append(places[ask.target])
+            if target in places:
+                weighed = models.weigh(keys[text])
+                bases.append(log_softmax(weighed.scores("topics") * sharpness))
+                tables.append(followups.signs(weighed, topic, without=number, asked=facets[text]))
+                targets.append(places[target])
     chance = np.random.default_rng(seed)
     previous = [topic for topic in sorted(entries) if topic in places]
-    for at in chance.choice(len(held.labels), min(len(targets), len(held.labels)), replace=False):
+    asks = len(targets)
+    for at in chance.choice(len(held.labels), min(asks // _ASKS_TO_A_CHANGE, len(held.labels)), replace=False):
         topic = previous[int(chance.integers(len(previous)))]
-        bases.append(log_softmax(held.scores[at] * sharpness))
-        tables.append(followups.signs(keys_of(held_features[at]), topic))
+        bases.append(log_softmax(unseen[at] * sharpness))
+        tables.append(followups.signs(models.weigh(keys[held.texts[at]]), topic))
         targets.append(int(held.labels[at]))
-    base, table, target = np.stack(bases), np.stack(tables), np.array(targets)
-    rows = np.arange(len(target))
+    base, table, right = np.stack(bases), np.stack(tables), np.array(targets)
+    rows = np.arange(len(right))
 
     def loss(weights: NDArray[np.float64]) -> float:
-        chances = log_softmax(base + table @ weights.astype(np.float32))[rows, target]
+        chances = log_softmax(base + table @ weights.astype(np.float32))[rows, right]
         return -float(chances.mean()) + 1e-4 * float(weights @ weights)
 
     found = minimize(loss, np.ones(len(SIGNS)), method="Powell", options={"maxiter": 30, "xtol": 0.05, "ftol": 1e-4})
-    best = (base + table @ found.x.astype(np.float32)).argmax(axis=1) == target
-    half = len(target) // 2
-    found_right = float(best[:half].mean()), float(best[half:].mean())
-    return found_right, {f"follow_{sign}": round(float(weight), 3) for sign, weight in zip(SIGNS, found.x, strict=True)}
+    best = (base + table @ found.x.astype(np.float32)).argmax(axis=1) == right
+    shares = float(best[:asks].mean()), float(best[asks:].mean())
+    return shares, {f"follow_{sign}": round(float(weight), 3) for sign, weight in zip(SIGNS, found.x, strict=True)}

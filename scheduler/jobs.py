@@ -41,6 +41,7 @@ class Desk:
     mass: MassOutbox
     resume: Resume
     words: search.Words
+    leavers_kept: timedelta = timedelta(days=30)  # residents who stopped following: some only by mistake
     refresh: Refresh | None = None  # None: this process answers nobody
     wecom: WeComDesk | None = None  # None: the station has no WeCom
 
@@ -178,6 +179,12 @@ async def forget(desk: Desk) -> None:
                     session, desk.station_id, web, before=now - desk.visitors_kept, now=now
                 )
             )
+    more = True
+    while more:
+        async with desk.store.write() as session:
+            now = clock.now()
+            before = now - desk.leavers_kept
+            more = bool(await retention.forget_who_left(session, desk.station_id, before=before, now=now))
     async with desk.store.write() as session:
         await retention.forget_old_sessions(session, desk.station_id, now=clock.now())
 

@@ -1,7 +1,7 @@
 """What runs on the clock for WeCom: officers are told of tickets, cut-short welcomes go out, warnings become tasks."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot import clock
@@ -11,6 +11,8 @@ from bot.actions.officer_notices import Due, Titles
 from bot.actions.wecom_tasks import Ask, HandIn
 from bot.store.engine import Store
 from bot.wecom import Card, Fate, WeComApp, WeComRefused, Why, folded
+
+WRITTEN_AT_ONCE = 100  # ends of deliveries in one transaction
 
 log = logging.getLogger(__name__)
 
@@ -154,18 +156,16 @@ async def _hand_in(desk: WeComDesk, task: HandIn) -> None:
 
 
 async def _ask(desk: WeComDesk, ask: Ask) -> None:
-    """All pages; those of one page are written together."""
+    """All pages, written in parts: a resident's message never waits long for the database."""
     try:
         if ask.cancel:
             await _take_back(desk, ask)
         cursor, more = "", True
         while more:
             fates, cursor = await desk.app.fates(ask.msgid, ask.userid, cursor)
-            gone = [resident for resident, fate in fates.items() if fate is Fate.NO_FRIEND]
-            async with desk.store.write() as session:
-                await wecom_tasks.learnt(session, ask.id, fates)
-                if gone:
-                    await wecom_tasks.note_left(session, ask.id, gone)
+            known = list(fates.items())
+            for start in range(0, len(known), WRITTEN_AT_ONCE):
+                await _learn(desk, ask, dict(known[start : start + WRITTEN_AT_ONCE]))
             more = bool(cursor)
     except WeComRefused as error:
         log.warning("WeCom not asked about a warning", extra={"task_id": ask.id, "code": error.code})
@@ -174,6 +174,14 @@ async def _ask(desk: WeComDesk, ask: Ask) -> None:
         return
     async with desk.store.write() as session:
         await wecom_tasks.asked(session, ask.id, cancelled=ask.cancel)
+
+
+async def _learn(desk: WeComDesk, ask: Ask, fates: Mapping[str, Fate]) -> None:
+    gone = [resident for resident, fate in fates.items() if fate is Fate.NO_FRIEND]
+    async with desk.store.write() as session:
+        await wecom_tasks.learnt(session, ask.id, fates)
+        if gone:
+            await wecom_tasks.note_left(session, ask.id, gone)
 
 
 async def _take_back(desk: WeComDesk, ask: Ask) -> None:

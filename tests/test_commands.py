@@ -74,17 +74,9 @@ def write_config(folder: Path, url: str | None = None, **changed: object) -> Pat
 
 
 @pytest.fixture
-def station(run: Run, tmp_path: Path) -> Path:
+def station(run: Run, tmp_path: Path, furnished_sqlite_url: str) -> Path:
     """The settings of a migrated station with a few communities; `--config` need not be given in its folder."""
-    config = write_config(tmp_path)
-    assert run("migrate").code == 0
-    asyncio.run(_with_communities(load_config(config).database.url))
-    return config
-
-
-async def _with_communities(url: str) -> None:
-    async with House.opened(url) as house:
-        await house.add_people()
+    return write_config(tmp_path, furnished_sqlite_url)
 
 
 def rows(config: Path, query: object) -> list[object]:
@@ -260,9 +252,19 @@ def test_an_officer_can_log_in(run: Run, station: Path) -> None:
     assert [event.action for event in events if isinstance(event, AuditEvent)] == ["officer.added"]
 
 
+def test_an_officer_has_an_account_in_wecom(run: Run, station: Path) -> None:
+    assert run("add-officer", "wang.fang", "王芳", "--wecom", "WangFang", typed=f"{PASSWORD}\n").code == 0
+    (officer,) = rows(station, select(Officer).where(Officer.username == "wang.fang"))
+    assert isinstance(officer, Officer)
+    assert officer.wecom_userid == "wangfang"  # WeCom does not tell capitals from small letters
+    shown = run("add-officer", "wang", "王芳", "--wecom", "wangfang", typed=f"{PASSWORD}\n")
+    assert (shown.code, "or the WeCom account 'wangfang' is taken" in shown.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "password", "sentence"),
     [
+        (["wang", "王芳", "--wecom", "王芳"], PASSWORD, "a WeCom account is letters, digits"),
         (["wang", "王芳"], "short", "the password must have at least 10 characters"),
         (["wang", "王芳"], "", "the password must have at least 10 characters"),
         (["wang", "王芳"], "wangwangwang1", "not the user name"),
@@ -481,6 +483,7 @@ def test_asking_without_json_is_for_people(run: Run) -> None:
 QUESTIONS = "text\tlabel\n身份证丢了怎么办\tidcard.lost\n骗子让我正在转账\temergency.fraud_paying\n你好\tnone\n"
 
 
+@pytest.mark.slow
 def test_measuring_says_figures_and_writes_predictions(run: Run, tmp_path: Path) -> None:
     file, out = tmp_path / "q.tsv", tmp_path / "p.tsv"
     file.write_text(QUESTIONS, encoding="utf-8")
@@ -562,6 +565,7 @@ def program(*words: object, folder: Path, **environment: str) -> subprocess.Comp
     )
 
 
+@pytest.mark.slow
 def test_a_real_program_migrates_and_a_second_one_without_its_key_ends_with_2(tmp_path: Path) -> None:
     write_config(tmp_path)
     done = program("migrate", folder=tmp_path, OFFICER_DATA_KEY=DATA_KEY)

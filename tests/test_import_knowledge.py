@@ -85,6 +85,7 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
+@pytest.mark.slow
 def test_entries_and_settings_are_live_and_in_the_log(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     desk.run(desk.yaml({"entries": [DOGS, MORE], "settings": {"station.address": "枫林路 9 号"}}))
     assert desk.live() == {"own.dogs": DOGS, "idcard.lost": MORE}
@@ -99,6 +100,7 @@ def test_entries_and_settings_are_live_and_in_the_log(desk: Desk, capsys: pytest
     assert desk.look(events) == [imported, imported, ("station.settings", None)]
 
 
+@pytest.mark.slow
 def test_importing_again_keeps_the_version_before(desk: Desk) -> None:
     desk.run(desk.yaml(DOGS))
     desk.run(desk.yaml([{**DOGS, "fee": "免费"}]))
@@ -124,6 +126,7 @@ def test_one_bad_entry_stops_all_and_is_named_with_line_and_reason(
     assert desk.live() == {}
 
 
+@pytest.mark.slow
 def test_the_good_ones_go_in_when_bad_ones_may_be_left_out(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     settings = {"station.phone": "0571-110", "local.nowhere": "x"}
     entries = [DOGS, "nonsense", {**DOGS, "topic": "Own Cats"}]
@@ -156,6 +159,7 @@ def test_what_is_wrong_is_said(
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_spreadsheet_with_settings(desk: Desk) -> None:
     book = Workbook()
     sheet = book.active
@@ -197,6 +201,7 @@ def test_a_file_that_is_not_there_is_said(desk: Desk) -> None:
         desk.run(desk.folder / "missing.yaml")
 
 
+@pytest.mark.slow
 def test_what_gets_worse_is_printed(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     desk.run(desk.yaml({"topic": "dispute.noise", "phrases": ["身份证丢了怎么补办呀"]}))
     captured = capsys.readouterr()

@@ -162,6 +162,7 @@ def test_a_python_without_venv_gets_it_from_debian(machine: Machine) -> None:
     assert installed(machine) == ["python3-venv"]
 
 
+@pytest.mark.slow
 def test_a_package_with_another_hash_is_refused(machine: Machine) -> None:
     """With the real Python and its pip, and no network: the file that is offered is not the file that was locked."""
     wheels = machine.folder / "wheels"

@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 from bot import clock
 from bot.actions import ledger, messages, notices
 from bot.actions.broadcasts import DEFAULT_LIFE, broadcast_text, seal_of
+from bot.actions.conversations import RESPONSE_LEASE
 from bot.message import MessageKind, Reply
 from bot.parts import beginning_of, parts_of
 from bot.reach import Reach, Rules, When, Window, reach_of
@@ -43,6 +44,7 @@ STALE_REASON = "居民一周内没有再来消息，没有送出。请改用电�
 STALE_WARNING_REASON = "居民在提醒失效前没有来消息，没有送出"
 CONTINUE = "继续"
 MORE_HINT = f"\n……\n（后面还有内容，回复“{CONTINUE}”接着看。）"
+_MOST_IN_RESPONSE = 20
 _STALE_AFTER = timedelta(days=7)  # a reply still waiting for the resident's next message by then is given up
 
 _UNSYNCHRONIZED = {"synchronize_session": False}
@@ -211,7 +213,7 @@ def _parcel(row: Any, broadcast: Broadcast | None, rules: Rules, window: Window)
         raise LookupError("a delivery of nothing: it has neither a message nor a broadcast")
     else:
         reply = messages.reply_of(row)
-    cost, rest_from = 1, None
+    cost, rest_from = int(rules.windowed), None
     if row.from_character:
         reply = Reply(reply.text[row.from_character :], reply.choices, reply.picture)
     if rules.windowed and rules.part_bytes:
@@ -623,6 +625,50 @@ async def something_waits(session: AsyncSession, address_id: int) -> bool:
         .limit(1)
     )
     return (await session.execute(query)).first() is not None
+
+
+async def take_for_response(
+    session: AsyncSession, station_id: int, channel: str, address: str, *, characters: int, now: datetime
+) -> list[tuple[int, str]]:
+    """What waits for a resident whose request is open, as far as its words fit into one answer: the deliveries, on
+    their way in the response now, and the words of each."""
+    query = (
+        select(Delivery.id, StoredMessage.body)
+        .join(ResidentAddress, ResidentAddress.id == Delivery.address_id)
+        .join(StoredMessage, StoredMessage.id == Delivery.message_id)
+        .where(
+            ResidentAddress.station_id == station_id,
+            ResidentAddress.channel == channel,
+            ResidentAddress.address == address,
+            Delivery.state == DeliveryState.QUEUED,
+            Delivery.route == DeliveryRoute.OUTBOX,
+            StoredMessage.media_id.is_(None),
+        )
+        .order_by(Delivery.rank, Delivery.id)
+        .limit(_MOST_IN_RESPONSE)
+        .with_for_update(of=Delivery, skip_locked=True)
+    )
+    taken: list[tuple[int, str]] = []
+    for delivery_id, words in await session.execute(query):
+        characters -= len(words)
+        if characters < 0:
+            break
+        taken.append((delivery_id, words))
+    if taken:
+        await session.execute(
+            update(Delivery)
+            .where(Delivery.id.in_([delivery_id for delivery_id, _ in taken]))
+            .values(
+                state=DeliveryState.SENDING,
+                route=DeliveryRoute.RESPONSE,
+                waits=False,
+                code=None,
+                reason=None,
+                retry_at=now + RESPONSE_LEASE,
+            )
+            .execution_options(**_UNSYNCHRONIZED)
+        )
+    return taken
 
 
 async def resend(session: AsyncSession, failed_delivery: Delivery) -> Delivery:

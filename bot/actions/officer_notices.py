@@ -17,6 +17,7 @@ from sqlalchemy.orm import joinedload
 from bot import clock
 from bot.actions.tickets import answering_officers, is_on_duty
 from bot.store.models import (
+    NOTICE_ARROWS,
     CommunityOfficer,
     NoticeState,
     Officer,
@@ -31,7 +32,7 @@ from bot.wecom import TO_AT_ONCE, folded
 AGAIN_AFTER = timedelta(minutes=1)  # an urgent ticket that nobody has taken
 GAP = timedelta(seconds=3)  # between two rounds: at most 20 messages a minute to anybody; WeCom drops those above 30
 LEASE = timedelta(seconds=30)  # longer than any platform call
-BACKOFF = (timedelta(seconds=5), timedelta(seconds=20), timedelta(minutes=1), timedelta(minutes=5))
+BACKOFF = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 30, *[60] * 24))  # 25 minutes: WeCom forgets after 30
 UNREACHED_CODE = "unreached"
 UNREACHED = "接收人和备用值班人员都没有收到。请管理员核对他们的企业微信账号。"
 NOT_TAKEN = "企业微信没有送达：账号不存在、未激活或不在应用的可见范围。"
@@ -61,7 +62,7 @@ async def plan(
     session: AsyncSession, station_id: int, *, on_call: bool, timezone: str, titles: Titles, now: datetime
 ) -> int:
     """Write the notices that are due now, one at most for each officer; how many. `on_call`: there is such a list."""
-    if await _told_within(session, station_id, now - GAP):
+    if await _is_telling(session, station_id, now - GAP):
         return 0
     due = await _due_tickets(session, station_id, now)
     if not due:
@@ -89,10 +90,15 @@ async def plan(
     return len(groups)
 
 
-async def _told_within(session: AsyncSession, station_id: int, since: datetime) -> bool:
+async def _is_telling(session: AsyncSession, station_id: int, since: datetime) -> bool:
+    """Whether the last round is still under way (WeCom does not answer), or was since then.
+
+    Without the first an hour of silence would end in sixty cards at once.
+    """
+    under_way = OfficerNotice.state.in_((NoticeState.QUEUED, NoticeState.SENDING))
     query = (
         select(OfficerNotice.id)
-        .where(OfficerNotice.station_id == station_id, OfficerNotice.created_at > since)
+        .where(OfficerNotice.station_id == station_id, or_(under_way, OfficerNotice.created_at > since))
         .limit(1)
     )
     return (await session.execute(query)).first() is not None
@@ -183,6 +189,7 @@ def _notice(
     return OfficerNotice(
         station_id=station_id,
         officers=officers,
+        tickets=[ticket.id for ticket, _ in tickets],
         title=title,
         text="\n".join(lines)[:300],
         path=path,
@@ -201,6 +208,12 @@ def _line(ticket: Ticket, titles: Titles, *, with_number: bool) -> str:
 # --- how it ended ---------------------------------------------------------------------------------------------------
 
 
+def _move(notice: OfficerNotice, state: NoticeState) -> None:
+    if state not in NOTICE_ARROWS[notice.state]:
+        raise LookupError(f"a notice cannot go from {notice.state} to {state}")
+    notice.state = state
+
+
 async def claim(session: AsyncSession, station_id: int, *, now: datetime) -> list[Due]:
     """Notices to be sent by this process. One whose sender died is sent again: WeCom knows the same words to the same
     people for half an hour and shows them once."""
@@ -215,12 +228,20 @@ async def claim(session: AsyncSession, station_id: int, *, now: datetime) -> lis
         .limit(_AT_ONCE)
         .with_for_update(skip_locked=True)
     )
-    claimed = list((await session.execute(query)).scalars())
+    claimed = []
+    for notice in (await session.execute(query)).scalars():
+        if await _somebody_waits(session, notice.tickets):
+            claimed.append(notice)
+        else:
+            _move(notice, NoticeState.OVER)
+            notice.retry_at, notice.finished_at = None, now
     wanted = {officer_id for notice in claimed for officer_id in notice.officers}
     rows = await session.execute(select(Officer.id, Officer.wecom_userid).where(Officer.id.in_(wanted), Officer.active))
     userids = {officer_id: userid for officer_id, userid in rows if userid}
     for notice in claimed:
-        notice.state, notice.retry_at = NoticeState.SENDING, now + LEASE
+        if notice.state is NoticeState.QUEUED:
+            _move(notice, NoticeState.SENDING)
+        notice.retry_at = now + LEASE
         notice.attempts += 1
     return [
         Due(
@@ -232,6 +253,11 @@ async def claim(session: AsyncSession, station_id: int, *, now: datetime) -> lis
         )
         for notice in claimed
     ]
+
+
+async def _somebody_waits(session: AsyncSession, tickets: Sequence[int]) -> bool:
+    query = select(Ticket.id).where(Ticket.id.in_(tickets), Ticket.state == TicketState.OPEN).limit(1)
+    return (await session.execute(query)).first() is not None
 
 
 async def sent(session: AsyncSession, notice_id: int, reached: Sequence[str], unreached: Sequence[str]) -> None:
@@ -266,7 +292,8 @@ async def again(session: AsyncSession, notice_id: int, code: str, reason: str, a
     if notice.attempts > len(BACKOFF):
         await _end(session, notice_id, NoticeState.FAILED, code, reason)
         return
-    notice.state, notice.code, notice.reason = NoticeState.QUEUED, code[:20], reason[:200]
+    _move(notice, NoticeState.QUEUED)
+    notice.code, notice.reason = code[:20], reason[:200]
     notice.retry_at = clock.now() + (after or BACKOFF[notice.attempts - 1])
 
 
@@ -278,5 +305,6 @@ async def failed(session: AsyncSession, notice_id: int, code: str, reason: str) 
 async def _end(session: AsyncSession, notice_id: int, state: NoticeState, code: str | None, reason: str | None) -> None:
     notice = await session.get_one(OfficerNotice, notice_id, with_for_update=True)
     if notice.state is NoticeState.SENDING:
-        notice.state, notice.retry_at, notice.finished_at = state, None, clock.now()
+        _move(notice, state)
+        notice.retry_at, notice.finished_at = None, clock.now()
         notice.code, notice.reason = code and code[:20], reason and reason[:200]

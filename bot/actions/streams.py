@@ -9,7 +9,7 @@ from itertools import groupby
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.actions import conversations, messages, tickets
+from bot.actions import conversations, ledger, messages, tickets
 from bot.actions.contacts import officer_of_userid
 from bot.actions.conversations import Address
 from bot.message import Happening, Message, NotDelivered, Recalled, SaidElsewhere, SessionMoved
@@ -30,6 +30,7 @@ from bot.store.models import (
 from bot.wecom import folded
 
 LEASE = timedelta(seconds=30)  # renewed with each page; a reader silent for that long is dead
+_WINDOW_OVER, _WINDOW_USED = "fail_4", "fail_6"  # the platform knows better than our ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,9 @@ async def keep(
                     pass  # above
     for number, message in fresh:
         if message.sent_at < stream.answers_from:
-            await _put_on_record(session, number, conversation_of[message.sender], now)
+            conversation = conversation_of[message.sender]
+            await _put_on_record(session, number, conversation, now)
+            await ledger.heard(session, {conversation.address_id: message.grant}, now)
     served = await _served(session, key, {message.sender for _, message in fresh})
     return [
         Kept(number, message, message.sender in served)
@@ -233,6 +236,8 @@ async def _not_delivered(session: AsyncSession, key: StreamKey, lost: NotDeliver
         return
     delivery.state, delivery.code, delivery.reason = DeliveryState.FAILED, lost.code, lost.reason
     delivery.retry_at, delivery.finished_at = None, now
+    if lost.code in (_WINDOW_OVER, _WINDOW_USED) and delivery.address_id is not None:
+        await ledger.close_window(session, delivery.address_id, used=lost.code == _WINDOW_USED, now=now)
     if delivery.broadcast_id is not None:
         announce(session, Change(key.station_id, Kind.BROADCAST, delivery.broadcast_id, "progress"))
     message = await session.get(StoredMessage, delivery.message_id) if delivery.message_id is not None else None

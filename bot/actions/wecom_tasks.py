@@ -157,20 +157,22 @@ async def _put(
 ) -> None:
     """Into the officer's task that is still open for more, or a new one; at most CUSTOMERS_AT_ONCE in each."""
     query = (
-        select(WeComTask, func.count(Delivery.id))
-        .outerjoin(Delivery, Delivery.task_id == WeComTask.id)
+        select(WeComTask)
         .where(
             WeComTask.broadcast_id == broadcast_id,
             WeComTask.officer_id == officer_id,
             WeComTask.userid == userid,
             WeComTask.state == TaskState.NEW,
         )
-        .group_by(WeComTask.id)
         .order_by(WeComTask.id.desc())
         .limit(1)
+        .with_for_update()  # nobody hands it in while more is put into it
     )
-    found = (await session.execute(query)).first()
-    task, room = (found[0], CUSTOMERS_AT_ONCE - found[1]) if found else (None, 0)
+    task = (await session.execute(query)).scalar_one_or_none()
+    room = 0
+    if task is not None:
+        held = select(func.count()).select_from(Delivery).where(Delivery.task_id == task.id)
+        room = CUSTOMERS_AT_ONCE - (await session.execute(held)).scalar_one()
     for delivery in rows:
         if task is None or room <= 0:
             task = WeComTask(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bot.channels.base import Failure
+from bot.channels.base import Failure, Recipient
 from bot.channels.platform_errors import Again, ErrorRow, ErrorTable
 
 ALL_INVALID = 81013  # message/send: not one of the recipients can be reached
@@ -46,7 +46,9 @@ _KF_SWITCHED_OFF = ErrorRow(
 _KF_HUMAN = ErrorRow(Failure.LATER, "会话正由接待人员在企业微信里处理或已经结束，等居民下次来消息时自动送出。")
 _KF_SERVICER = ErrorRow(Failure.REFUSED, "这位接待人员未激活或已停止接待。请换一位接待人员。")
 _KF_WINDOW = ErrorRow(
-    Failure.LATER, "居民 48 小时内没有来消息，微信不允许主动发送。等居民下次来消息时自动送出；急事请打电话。"
+    Failure.LATER,
+    "居民 48 小时内没有来消息，微信不允许主动发送。等居民下次来消息时自动送出；急事请打电话。",
+    about=Recipient.WINDOW_OVER,
 )
 _KF_CAP = ErrorRow(
     Failure.REFUSED, "微信客服的名额已满（企业未认证时名额较少）。请管理员完成企业认证或清理客服账号。", alarm=True
@@ -115,7 +117,11 @@ _ROWS: Mapping[int, ErrorRow] = {
     610024: _FULL,
     # 微信客服
     95000: _KF_ACCOUNT,
-    95001: ErrorRow(Failure.LATER, "连续发送的 5 条已用完，等居民下次来消息时自动送出；急事请打电话。"),
+    95001: ErrorRow(
+        Failure.LATER,
+        "连续发送的 5 条已用完，等居民下次来消息时自动送出；急事请打电话。",
+        about=Recipient.WINDOW_USED,
+    ),
     95002: _KF_WINDOW,
     95003: _KF_CAP,
     95004: _KF_ACCOUNT,

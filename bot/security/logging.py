@@ -19,6 +19,7 @@ _IN_TEXT = (
     (re.compile(r"(?<!\d)1[3-9]\d{9}(?!\d)"), "***phone***"),
     (re.compile(r"(?<!\d)\d{17}[\dXx](?!\d)"), "***id***"),
     (re.compile(r"\bo[A-Za-z0-9_-]{27}\b"), "***openid***"),
+    (re.compile(r"\bw[mo][A-Za-z0-9_-]{20,62}\b"), "***external***"),  # a resident as WeCom calls him
 )
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 

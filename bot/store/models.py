@@ -144,6 +144,7 @@ class ResidentAddress(Row, Base):
     channel: Mapped[str] = mapped_column(String(40))
     address: Mapped[str] = mapped_column(String(80))
     following: Mapped[bool] = mapped_column(default=True)
+    left_at: Mapped[datetime | None]  # when he stopped following: his data are taken away some time after
     consented_at: Mapped[datetime | None]
     last_inbound_at: Mapped[datetime | None]
     window_until: Mapped[datetime | None]
@@ -692,13 +693,15 @@ class NoticeState(StrEnum):
     SENDING = "sending"
     SENT = "sent"
     FAILED = "failed"
+    OVER = "over"  # its tickets were taken before it left
 
 
 NOTICE_ARROWS: dict[NoticeState, frozenset[NoticeState]] = {
-    NoticeState.QUEUED: frozenset({NoticeState.SENDING}),
-    NoticeState.SENDING: frozenset({NoticeState.QUEUED, NoticeState.SENT, NoticeState.FAILED}),
+    NoticeState.QUEUED: frozenset({NoticeState.SENDING, NoticeState.OVER}),
+    NoticeState.SENDING: frozenset({NoticeState.QUEUED, NoticeState.SENT, NoticeState.FAILED, NoticeState.OVER}),
     NoticeState.SENT: frozenset(),
     NoticeState.FAILED: frozenset(),
+    NoticeState.OVER: frozenset(),
 }
 
 
@@ -713,6 +716,7 @@ class OfficerNotice(Row, Base):
     )
 
     officers: Mapped[list[Any]]  # their numbers; none: the on-call list of the settings
+    tickets: Mapped[list[Any]]  # the numbers of those it tells of
     title: Mapped[str] = mapped_column(String(60))
     text: Mapped[str] = mapped_column(String(300))
     path: Mapped[str] = mapped_column(String(80))  # the page it opens
@@ -805,7 +809,7 @@ class TaskState(StrEnum):
 
 TASK_ARROWS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.NEW: frozenset({TaskState.SUBMITTING, TaskState.CANCELLED}),
-    TaskState.SUBMITTING: frozenset({TaskState.NEW, TaskState.WAITING, TaskState.DONE, TaskState.FAILED}),
+    TaskState.SUBMITTING: frozenset({TaskState.NEW, TaskState.WAITING, TaskState.FAILED}),
     TaskState.WAITING: frozenset({TaskState.DONE, TaskState.CANCELLED}),
     TaskState.DONE: frozenset(),
     TaskState.CANCELLED: frozenset(),

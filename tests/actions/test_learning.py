@@ -42,9 +42,8 @@ def time() -> Any:
 
 
 @pytest.fixture
-async def house(sqlite_url: str, time: FrozenClock) -> AsyncIterator[House]:
-    async with House.opened(sqlite_url) as house:
-        await house.add_people()
+async def house(furnished_sqlite_url: str, time: FrozenClock) -> AsyncIterator[House]:
+    async with House.opened(furnished_sqlite_url) as house:
         yield house
 
 
@@ -403,6 +402,7 @@ async def test_the_database_itself_keeps_one_live_version_a_topic(house: House, 
 # --- live -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_approved_it_answers_at_once_here_and_within_five_seconds_elsewhere(house: House, desk: Desk) -> None:
     async with House.opened(str(house.store.engine.url)) as elsewhere:
         for process in (house, elsewhere):
@@ -495,6 +495,7 @@ async def test_residents_words_are_encrypted_in_versions(house: House, desk: Des
 # --- measuring ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_change_shows_exactly_what_gets_worse(knowledge: Knowledge) -> None:
     taken = "身份证丢了怎么补办呀"
     labelled = [Question("身份证丢了怎么补办", "idcard.lost"), Question("楼上太吵怎么办", "dispute.noise")]
@@ -509,6 +510,7 @@ def test_a_change_shows_exactly_what_gets_worse(knowledge: Knowledge) -> None:
     assert measured["worse_count"] == len(measured["worse"]), "nothing is hidden"
 
 
+@pytest.mark.slow
 def test_taught_half_of_the_new_phrases_the_other_half_is_known(knowledge: Knowledge) -> None:
     phrases = ["麒麟本本整丢哒", "麒麟本本落车上哒", "麒麟本本搞脱哒", "麒麟本本掉河里哒"]
     labelled = [Question("楼上太吵怎么办", "dispute.noise"), Question("身份证丢了怎么补办", "idcard.lost")]
@@ -522,6 +524,7 @@ def test_taught_half_of_the_new_phrases_the_other_half_is_known(knowledge: Knowl
     assert after >= before - asked // 500, "other topics keep their own questions"
 
 
+@pytest.mark.slow
 def test_live_phrases_are_asked_again(knowledge: Knowledge) -> None:
     own = {"idcard.lost": {"phrases": ["麒麟本本整丢哒"]}}
     before = Knowledge.load(own=[{**content, "topic": topic} for topic, content in own.items()])

@@ -15,9 +15,8 @@ from tests.support.station import House
 
 
 @pytest.fixture
-async def station(sqlite_url: str) -> AsyncIterator[House]:
-    async with House.opened(sqlite_url) as house:
-        await house.add_people()
+async def station(furnished_sqlite_url: str) -> AsyncIterator[House]:
+    async with House.opened(furnished_sqlite_url) as house:
         yield house
 
 

@@ -1,13 +1,14 @@
-"""Runs the benchmarks: `make bench`, or `python -m tests.bench callbacks|questions|deliveries`."""
+"""Runs the benchmarks: `make bench`, or `python -m tests.bench callbacks|questions|voices|deliveries`."""
 
 import sys
 from collections.abc import Callable
 
-from tests.bench import bench_callbacks, bench_deliveries, bench_matcher
+from tests.bench import bench_callbacks, bench_deliveries, bench_matcher, bench_voices
 
 BENCHMARKS: dict[str, Callable[[list[str]], object]] = {
     "callbacks": bench_callbacks.main,
     "questions": bench_matcher.main,
+    "voices": bench_voices.main,
     "deliveries": bench_deliveries.main,
 }
 

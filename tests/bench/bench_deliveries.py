@@ -299,6 +299,7 @@ async def _writers(platform: Platform, folder: Path) -> None:
     """1,000 residents ask something, spread over the time of the mass; then the same without it."""
     program = await _station(platform.base, folder, "writers")
     await _fill(program, RECIPIENTS, replies=False)
+    await _ask_all(program, "first", lambda: True)  # the first message of a resident makes his conversation
     quiet = await _ask_all(program, "quiet", lambda: True)
     number = await _warning(program)
     sending = asyncio.create_task(_send(program, number))
@@ -311,7 +312,7 @@ async def _writers(platform: Platform, folder: Path) -> None:
 
 
 async def _ask_all(program: Program, name: str, over: Callable[[], bool]) -> list[float]:
-    """Ten a moment; the time each waited for his answer."""
+    """A hundred a second; the time each waited for his answer."""
     waits: list[float] = []
 
     async def ask(n: int) -> None:
@@ -333,7 +334,7 @@ async def _ask_all(program: Program, name: str, over: Callable[[], bool]) -> lis
     for n in range(WRITERS):
         asking.append(asyncio.create_task(ask(n)))
         if n % 10 == 9:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)  # a hundred a second: the evening of a warning
     await asyncio.gather(*asking)
     if not over():
         print("  (the warning was still going out when the last had his answer)")

@@ -261,12 +261,11 @@ def time() -> Iterator[FrozenClock]:
 
 
 @pytest.fixture
-async def start(sqlite_url: str, time: FrozenClock) -> AsyncIterator[Start]:
+async def start(furnished_sqlite_url: str, time: FrozenClock) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
-        async def start(url: str = sqlite_url, *, heartbeat_seconds: float = 20.0, **server: object) -> Chat:
+        async def start(url: str = furnished_sqlite_url, *, heartbeat_seconds: float = 20.0, **server: object) -> Chat:
             house = await stack.enter_async_context(House.opened(url))
-            await house.add_people()
             config = parse_config({"station": {"name": NAME}, "security": {"data_key": DATA_KEY}, "server": server}, {})
             runtime = Runtime(config, house.store, house.station, house.knowledge)
             fail: list[Exception] = []
@@ -1142,8 +1141,8 @@ async def test_the_chat_never_blocks_the_loop(chat: Chat, nothing_blocks: None) 
     await visitor.page()
 
 
-async def test_the_chat_works_on_either_database(start: Start, database_url: str) -> None:
-    chat = await start(database_url)
+async def test_the_chat_works_on_either_database(start: Start, furnished_url: str) -> None:
+    chat = await start(furnished_url)
     visitor = await chat.visitor("hubin")
     async with visitor.live() as page:
         await page.until("state")

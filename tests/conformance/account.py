@@ -90,8 +90,9 @@ class Account:
     async def row_of(self, words: str) -> Delivery:
         """How the message with these words got on: its newest delivery."""
         (message,) = [row for row in await self.house.all(select(StoredMessage)) if row.body == words]
-        found = await self.rows()
-        return [row for row in found if row.message_id == message.id][-1]
+        query = select(Delivery).where(Delivery.message_id == message.id, Delivery.route != DeliveryRoute.NOTICE)
+        found: Delivery = (await self.house.all(query.order_by(Delivery.id)))[-1]
+        return found
 
     async def mass_jobs(self) -> list[MassJob]:
         return await self.house.all(select(MassJob).order_by(MassJob.id))
@@ -111,9 +112,11 @@ async def opened(url: str, clock: FrozenClock, *, call_seconds: float = 8.0, **s
             "encoding_aes_key": AES_KEY,
             "api_base": wechat.url,
         }
+        checked = OfficialAccountSettings.model_validate(given | settings)
+        feed = house.dispatcher.feed if checked.is_verified else house.dispatcher.feed_with_waiting
         channel = OfficialAccount(
-            OfficialAccountSettings.model_validate(given | settings),
-            feed=house.dispatcher.feed,
+            checked,
+            feed=feed,
             tokens=RecentTokens(StoredTokens(house.store, house.station.id)),
             pictures=StoredPictures(house.store, house.station.id),
             call_seconds=call_seconds,

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bot.actions import deliveries, ledger, tickets
+from bot.actions import deliveries, ledger, residents, tickets
 from bot.actions.audit import Actor
 from bot.channels.metrics import PLATFORM_ERRORS
 from bot.reach import When
-from bot.store.models import Delivery, DeliveryRoute, DeliveryState, NoticeConsent, ParkedChannel, Ticket
+from bot.store.models import Delivery, DeliveryRoute, DeliveryState, NoticeConsent, ParkedChannel, Resident, Ticket
+from scheduler import jobs
 from scheduler.outbox import PARKED_FOR
 from tests.conformance.account import WANG, Account, opened, saying
 from tests.support.station import CHANNEL, FrozenClock
@@ -70,6 +71,29 @@ async def test_who_leaves_gets_nothing_that_was_still_waiting(account: Account) 
     row = await account.row_of("请带身份证来")
     assert (row.state, row.reason) == (DeliveryState.SKIPPED, "居民已取消关注")
     assert await reach(account) is When.NEVER
+
+
+async def test_what_he_told_of_himself_goes_some_time_after_he_left(account: Account) -> None:
+    await account.hears("楼上太吵了")
+    ticket = await account.officer_takes()
+    async with account.house.store.write() as session:
+        resident = await session.get_one(Resident, (await account.house.resident()).id)
+        residents.set_phone(resident, "13900001111")
+        resident.birth_year = 1950
+    await account.pusher.event(WANG, "unsubscribe", {})
+    await account.house.dispatcher.close()
+
+    async def kept_after(days: int) -> bool:
+        account.clock.forward(days=days)
+        await jobs.forget(account.desk)
+        return (await account.house.resident()).birth_year is not None
+
+    assert await kept_after(29), "he may have left by mistake"
+    assert await kept_after(2), "his matter is still open"
+    await account.house.close_ticket("zhang", ticket)
+    assert not await kept_after(0)
+    assert (await account.house.resident()).phone is None
+    assert "楼上太吵了" in [row.body for row in await account.house.heard()]
 
 
 # -- 34: the ledger ---------------------------------------------------------------------------------------------------
@@ -458,6 +482,27 @@ async def test_fifty_sends_with_no_token_at_all_fetch_one(account: Account) -> N
     await account.works()
     assert account.wechat.counters["stable_token"] == 1
     assert sum(len(account.texts(f"o-{n}")) for n in range(50)) == 50
+
+
+# -- an account that may only answer ----------------------------------------------------------------------------------
+
+
+async def test_an_account_that_cannot_write_later_says_in_its_answers_what_waited(
+    furnished_url: str, frozen: FrozenClock
+) -> None:
+    async with opened(furnished_url, frozen, account_type="subscription") as account:
+        ticket = await in_talk(account)
+        assert await reach(account) is When.NEXT
+        await account.officer_says(ticket, "请带身份证来", "下午两点")
+        await account.works()
+        assert account.wechat.calls(SEND) == []
+        assert [row.waits for row in await account.rows()] == [True, True]
+        assert await account.hears("怎么办") == "请带身份证来\n\n下午两点"
+        await account.works()
+        assert (await account.row_of("下午两点")).state is DeliveryState.SENT
+        await account.house.close_ticket("zhang", ticket)
+        assert await account.hears("再问一句") != ""
+        assert account.wechat.calls(SEND) == []
 
 
 # -- 43: notices ------------------------------------------------------------------------------------------------------

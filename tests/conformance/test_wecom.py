@@ -1,18 +1,24 @@
 """WeCom, checks 46 to 50: addresses, new friends, warnings by an officer's tap, officers told of tickets, log-in."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import structlog
 from aiohttp import ClientSession
+from aiohttp.test_utils import TestServer
 from sqlalchemy import select
+from structlog.testing import capture_logs
 from yarl import URL
 
 from bot.actions import officer_notices, officers, wecom_tasks
 from bot.actions.audit import Actor
+from bot.app import PROGRAM, create_app
 from bot.store.models import (
     Broadcast,
     BroadcastState,
@@ -30,10 +36,24 @@ from tests.conformance import corp
 from tests.conformance.corp import USERIDS, WANG, Office, community_of, follows
 from tests.fakes.wechat import FakeWeChat
 from tests.fakes.wechat.cipher import children
-from tests.fakes.wechat.wecom.pusher import CorpPusher
+from tests.fakes.wechat.wecom.apps import CORP_SECRET
+from tests.fakes.wechat.wecom.pusher import CORP_AES_KEY, CORP_TOKEN, CorpPusher
 from tests.support.station import FrozenClock, House, until
 
 LI_NA = "wmLiNa-0002"
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No secret, no token, no resident's number and no word of his in any log."""
+    structlog.reset_defaults()
+    with capture_logs() as logs:
+        yield
+    wechat = request.node.funcargs["wechat"]
+    forbidden = {CORP_SECRET, CORP_AES_KEY, CORP_TOKEN, WANG, LI_NA, "六万", *wechat.wecom.apps.held}
+    forbidden |= {*wechat.wecom.contacts.welcomes, *wechat.wecom.members.codes}
+    written = json.dumps(logs, default=str, ensure_ascii=False) + caplog.text
+    assert not [word for word in forbidden if word in written]
 
 
 @pytest.fixture
@@ -431,6 +451,24 @@ async def test_48_one_task_for_each_officer_and_the_residents_own_officer_sends(
     assert bodies == {"zhangwei": [WANG], "lina": [LI_NA]}
 
 
+async def test_48_more_friends_than_a_task_takes_are_several_tasks(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.actions.wecom_tasks.CUSTOMERS_AT_ONCE", 3)  # 10,000 in WeCom
+    monkeypatch.setattr("bot.actions.wecom_tasks._GROUPED_AT_ONCE", 2)
+    monkeypatch.setattr("scheduler.wecom.WRITTEN_AT_ONCE", 2)
+    await office.befriend(*(f"wmMany-{number}" for number in range(7)))
+    warning = await office.warn()
+    await office.move()
+    sizes = [len(call.body["external_userid"]) for call in office.wechat.calls("add_msg_template")]
+    assert sizes == [3, 3, 1]
+    for task in await office.tasks():
+        office.corp.mass.confirm(task.msgid, "zhangwei")
+    office.forward(minutes=1)
+    await office.move()
+    assert set((await office.ends(warning)).values()) == {("sent", "")}
+
+
 async def test_48_a_resident_gets_one_warning_a_day_by_an_officer_and_the_next_one_tomorrow(office: Office) -> None:
     await office.befriend(WANG)
     await office.warn()
@@ -740,6 +778,34 @@ async def test_49_a_wrong_secret_keeps_the_notice_and_beats_on_no_door(
         assert notice.code == "40001"
 
 
+async def test_49_an_hour_without_wecom_does_not_end_in_sixty_cards(office: Office) -> None:
+    office.wechat.fault("message/send", "status", 500)
+    ticket = await office.open_ticket(urgent=True)
+    for _ in range(20):
+        await office.tell()
+        office.forward(minutes=1)
+    office.wechat.faults.clear()
+    await office.tell()
+    assert len(office.inbox("zhang")) == 1
+    office.forward(seconds=3)
+    await office.tell()
+    assert len(office.inbox("zhang")) == 2  # the round that is due now
+    await office.take(ticket, "li")
+
+
+async def test_49_a_card_that_could_not_leave_before_somebody_took_the_ticket_never_leaves(office: Office) -> None:
+    office.wechat.fault("message/send", "errcode", -1)
+    ticket = await office.open_ticket()
+    await office.tell()
+    await office.take(ticket, "li")
+    office.wechat.faults.clear()
+    office.forward(seconds=10)
+    await office.tell()
+    assert office.inbox("zhang") == []
+    (notice,) = await office.house.all(select(OfficerNotice))
+    assert notice.state is NoticeState.OVER
+
+
 # -- 50: log-in ------------------------------------------------------------------------------------------------------
 
 
@@ -908,6 +974,24 @@ async def test_a_code_is_made_once_and_its_picture_is_kept(office: Office) -> No
     assert (await other.session.get(other.root + address)).status == 404
 
 
+async def test_the_admin_sets_an_officers_account_and_no_two_have_the_same(office: Office) -> None:
+    await _give_admin_an_account(office)
+    browser = await office.at_the_desk("guan")
+    officer = await office.house.officer("shen")
+    page = await (await browser.get(f"/console/officers/{officer.id}")).text()
+    assert 'name="wecom_userid"' in page
+    form = {"save": "1", "name": "沈察", "role": "reviewer"}
+    taken = await browser.post(f"/console/officers/{officer.id}", **form, wecom_userid="LiNa")
+    assert taken.status == 409
+    assert "已绑定给李娜" in await taken.text()
+    strange = await browser.post(f"/console/officers/{officer.id}", **form, wecom_userid="沈察")
+    assert strange.status == 422
+    done = await browser.post(f"/console/officers/{officer.id}", **form, wecom_userid="ShenCha")
+    assert done.status == 303
+    assert (await office.house.officer("shen")).wecom_userid == "shencha"
+    assert (await office.audited("officer.wecom"))[-1] == {"userid": "shencha"}
+
+
 async def test_an_officer_makes_codes_for_his_own_communities_only(office: Office) -> None:
     browser = await office.at_the_desk("zhang")
     await browser.get("/console/contacts")
@@ -923,6 +1007,51 @@ async def test_a_member_without_client_contact_is_named(office: Office) -> None:
     with pytest.raises(WeComRefused) as refused:
         await office.way()
     assert "客户联系权限" in refused.value.reason
+
+
+async def test_on_either_database_a_friend_comes_is_warned_and_an_officer_is_told(
+    any_house: House, wechat: FakeWeChat, frozen: FrozenClock
+) -> None:
+    async with corp.opened(any_house, wechat, frozen) as office:
+        await office.befriend(WANG, LI_NA)
+        await office.greeted()
+        assert len(office.words_to()) == 1
+        warning = await office.warn()
+        await asyncio.gather(*(office.move() for _ in range(3)))  # as several processes do
+        (task,) = await office.tasks()
+        (call,) = office.wechat.calls("add_msg_template")
+        assert call.body["external_userid"] == [WANG, LI_NA]
+        await office.corp.contacts.customer_removes("zhangwei", LI_NA)
+        office.corp.mass.confirm(task.msgid, "zhangwei")
+        office.forward(minutes=1)
+        await office.move()
+        ends = await office.ends(warning)
+        assert ends[WANG] == ("sent", "")
+        assert ends[LI_NA][0] == "skipped"  # he had left before: what waited for him was taken back
+        await office.open_ticket(urgent=True)
+        await asyncio.gather(*(office.tell() for _ in range(5)))
+        assert len(office.inbox("zhang")) == 1
+        assert len(office.wechat.calls("message/send")) == 1
+        browser = await office.at_the_desk("zhang")
+        for path in ("/console/contacts", f"/console/broadcasts/{warning}", "/console/tickets"):
+            assert (await browser.get(path)).status == 200, path
+
+
+async def test_the_whole_program_has_all_of_it(house: House, wechat: FakeWeChat, frozen: FrozenClock) -> None:
+    async with corp.opened(house, wechat, frozen) as office:  # furnishes the officers
+        way = await office.way()
+    url = str(house.store.engine.url.render_as_string(hide_password=False))
+    app = await create_app(corp.settings(wechat, database={"url": url}), house.knowledge)
+    async with TestServer(app) as server, CorpPusher(str(server.make_url("/callback/corp")), corp=wechat.wecom):
+        await wechat.wecom.contacts.scan(way.config_id, WANG)
+        chat = wechat.wecom.contacts.chat("zhangwei", WANG)
+        await until(lambda: bool(chat))
+        program = app[PROGRAM]
+        assert program.desk.wecom is not None
+        assert program.channels["corp"].rules.by_officer
+        assert {job.work.__name__ for job in jobs.JOBS} >= {"tell_officers", "send_welcomes", "move_tasks"}
+        async with ClientSession() as http, http.get(server.make_url("/console/login")) as page:
+            assert "企业微信登录" in await page.text()
 
 
 async def test_two_callback_addresses_share_nothing(office: Office) -> None:

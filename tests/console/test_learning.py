@@ -55,6 +55,7 @@ def seal_on(page: str) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 async def test_from_a_question_nobody_answered_to_an_answer(house: House) -> None:
     numbers = await asked(house, ODD, "麒麟咕咕13812345678", "玄武13987654321")
     zhang, suo = await house.logged_in("zhang"), await house.logged_in("suo")
@@ -81,6 +82,7 @@ async def test_from_a_question_nobody_answered_to_an_answer(house: House) -> Non
     assert ODD in await zhang.read("/console/learning"), "it is to be learnt again"
 
 
+@pytest.mark.slow
 async def test_what_gets_worse_is_shown_in_red_before_anybody_approves(house: House) -> None:
     (number,) = await asked(house, "身份证丢了怎么补办呀", decision="answer", helpful=False)
     zhang = await house.logged_in("zhang")
@@ -145,6 +147,7 @@ async def test_who_reads_the_sentences_stands_in_the_log_once_an_hour(house: Hou
     assert event.actor_id == house.first.officers["zhang"]
 
 
+@pytest.mark.slow
 async def test_a_new_entry_from_the_ticked_sentences(house: House) -> None:
     numbers = await asked(house, "夜市摆摊要登记吗", "夜市的摊位找谁登记", decision="refer", helpful=False)
     zhang, guan = await house.logged_in("zhang"), await house.logged_in("guan")

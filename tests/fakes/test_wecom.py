@@ -143,7 +143,7 @@ async def test_a_scan_adds_the_officer_and_the_welcome_has_twenty_seconds(
     wechat: FakeWeChat, corp: Corp, corp_bot: Bot, office: Caller
 ) -> None:
     way = await contact_way(office, "zhang")
-    assert "/wwpic/" in way["qr_code"]
+    assert way["qr_code"] == f"{wechat.url}/wwpic/{way['config_id']}/0"
     await corp.contacts.scan(way["config_id"], WANG, name="王秀英")
     (event,) = corp_bot.events("change_external_contact")
     assert (event["ChangeType"], event["UserID"], event["State"]) == ("add_external_contact", "zhang", "beat7")

@@ -11,10 +11,9 @@ LOST = "身份证丢了怎么办"
 
 
 @pytest.fixture
-async def house(sqlite_url: str) -> AsyncIterator[House]:
+async def house(furnished_sqlite_url: str) -> AsyncIterator[House]:
     with frozen_clock():
-        async with House.opened(sqlite_url) as house:
-            await house.add_people()
+        async with House.opened(furnished_sqlite_url) as house:
             yield house
 
 

@@ -78,12 +78,13 @@ def upgrade() -> None:
     op.create_table(
         "officer_notices",
         sa.Column("officers", types.Json(), nullable=False),
+        sa.Column("tickets", types.Json(), nullable=False),
         sa.Column("title", sa.String(length=60), nullable=False),
         sa.Column("text", sa.String(length=300), nullable=False),
         sa.Column("path", sa.String(length=80), nullable=False),
         sa.Column(
             "state",
-            sa.Enum("queued", "sending", "sent", "failed", name="noticestate", native_enum=False, length=20),
+            sa.Enum("queued", "sending", "sent", "failed", "over", name="noticestate", native_enum=False, length=20),
             nullable=False,
         ),
         sa.Column("attempts", sa.Integer(), nullable=False),
@@ -394,6 +395,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.String(length=40), nullable=False),
         sa.Column("address", sa.String(length=80), nullable=False),
         sa.Column("following", sa.Boolean(), nullable=False),
+        sa.Column("left_at", types.UtcDateTime(), nullable=True),
         sa.Column("consented_at", types.UtcDateTime(), nullable=True),
         sa.Column("last_inbound_at", types.UtcDateTime(), nullable=True),
         sa.Column("window_until", types.UtcDateTime(), nullable=True),
