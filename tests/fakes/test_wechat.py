@@ -2,15 +2,19 @@
 
 import asyncio
 import json
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import yaml
 
+from bot.config import parse_config
 from tests.fakes.conftest import OPENID, Caller
 from tests.fakes.wechat import CHINA, FakeWeChat
+from tests.fakes.wechat.__main__ import settings_for
 
 
 async def test_grants_replace_each_other_and_never_add(wechat: FakeWeChat, caller: Caller) -> None:
@@ -144,6 +148,19 @@ async def test_faults_strike_when_they_should(wechat: FakeWeChat, caller: Caller
     wechat.fault("custom/send", "errcode", -1, probability=0.5)
     codes = [await caller.send(words=str(n)) for n in range(30)]
     assert 5 < codes.count(-1) < 25
+
+
+async def test_the_program_takes_the_settings_that_are_printed(wechat: FakeWeChat) -> None:
+    environment, _, channels = settings_for(wechat).partition("# For its config.yaml")
+    secrets = dict(re.findall(r"(\w+)=(\S+)", environment))
+    others = {"station": {"name": "枫林派出所"}, "security": {"data_key": "k"}}
+    raw = yaml.safe_load(f"#{channels}") | others | {"server": {"public_url": "http://127.0.0.1:8000"}}
+    config = parse_config(raw, secrets)
+    assert [(one.kind, one.name) for one in config.channels] == [
+        ("official_account", "fenglin"),
+        ("kf", "kefu"),
+        ("wecom", "corp"),
+    ]
 
 
 async def test_another_process_is_controlled_over_http(http: aiohttp.ClientSession) -> None:

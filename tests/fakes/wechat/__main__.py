@@ -13,26 +13,41 @@ from tests.fakes.wechat.wecom import pusher as corp_pusher
 OPEN_KFID = "wkFenglin0001"
 _PUMP_SECONDS = 0.3
 _SETTINGS = """\
-Phone:  {url}/
+Phone: {url}/
 
-config.yaml:
+# Environment of the program:
+export WECHAT_SECRET={secret} WECHAT_TOKEN={token} WECHAT_AES_KEY={aes_key}
+export WECOM_SECRET={corp_secret} WECOM_TOKEN={corp_token} WECOM_AES_KEY={corp_aes_key}
+
+# For its config.yaml (WeCom needs server.public_url as well):
 channels:
   - kind: official_account
     name: fenglin
-    account_type: service
     app_id: {app_id}
     secret: ${{WECHAT_SECRET}}
     token: ${{WECHAT_TOKEN}}
     encoding_aes_key: ${{WECHAT_AES_KEY}}
     api_base: {url}
+  - kind: kf
+    name: kefu
+    corp_id: {corp_id}
+    secret: ${{WECOM_SECRET}}
+    token: ${{WECOM_TOKEN}}
+    encoding_aes_key: ${{WECOM_AES_KEY}}
+    open_kfid: {open_kfid}
+    api_base: {url}/wecom
+  - kind: wecom
+    name: corp
+    corp_id: {corp_id}
+    agent_id: {agent_id}
+    secret: ${{WECOM_SECRET}}
+    token: ${{WECOM_TOKEN}}
+    encoding_aes_key: ${{WECOM_AES_KEY}}
+    api_base: {url}/wecom
+    login_base: {url}/wecom
+    customer_contact: true
 
-environment:
-export WECHAT_SECRET={secret} WECHAT_TOKEN={token} WECHAT_AES_KEY={aes_key}
-
-WeCom and WeChat customer service:
-api_base: {url}/wecom   corp_id: {corp_id}   agent_id: {agent_id}   secret: {corp_secret}
-token: {corp_token}   encoding_aes_key: {corp_aes_key}   open_kfid: {open_kfid}
-members: zhang, li, suo
+# Officers the corporation knows: zhang, li, suo.
 """
 
 
@@ -43,18 +58,24 @@ async def _serve(arguments: argparse.Namespace) -> None:
     ):
         _fill(wechat)
         if arguments.callback:
-            await connected.enter_async_context(
-                pusher.Pusher(arguments.callback, app_id=arguments.app_id, wechat=wechat)
-            )
-        if arguments.corp_callback:
-            await connected.enter_async_context(corp_pusher.CorpPusher(arguments.corp_callback, corp=wechat.wecom))
-        if arguments.kf_callback:
-            kf = corp_pusher.CorpPusher(arguments.kf_callback, corp=wechat.wecom, modules=("kf",))
-            await connected.enter_async_context(kf)
-        _say(wechat)
+            await _connect(wechat, connected, arguments.callback)
+        sys.stdout.write(f"{wechat.url}\n{settings_for(wechat)}")
+        sys.stdout.flush()
         while True:
             await wechat.settle()
             await asyncio.sleep(_PUMP_SECONDS)
+
+
+async def _connect(wechat: FakeWeChat, connected: AsyncExitStack, callback: str) -> None:
+    """To the account's callback, and to those for customer service and WeCom beside it."""
+    beside = callback.rpartition("/")[0]
+    corp, kf = f"{beside}/corp", f"{beside}/kefu"
+    for one in (
+        pusher.Pusher(callback, app_id=wechat.app_id, wechat=wechat),
+        corp_pusher.CorpPusher(corp, corp=wechat.wecom, modules=("app", "contact")),
+        corp_pusher.CorpPusher(kf, corp=wechat.wecom, modules=("kf",)),
+    ):
+        await connected.enter_async_context(one)
 
 
 def _fill(wechat: FakeWeChat) -> None:
@@ -65,8 +86,9 @@ def _fill(wechat: FakeWeChat) -> None:
     wechat.rules.mass_finish_seconds = 3
 
 
-def _say(wechat: FakeWeChat) -> None:
-    words = _SETTINGS.format(
+def settings_for(wechat: FakeWeChat) -> str:
+    """What connects the program to it: environment and channels."""
+    return _SETTINGS.format(
         url=wechat.url,
         app_id=wechat.app_id,
         secret=wechat.secret,
@@ -79,8 +101,6 @@ def _say(wechat: FakeWeChat) -> None:
         corp_aes_key=corp_pusher.CORP_AES_KEY,
         open_kfid=OPEN_KFID,
     )
-    sys.stdout.write(f"{wechat.url}\n{words}")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
@@ -88,9 +108,11 @@ if __name__ == "__main__":
         prog="python -m tests.fakes.wechat", description="A WeChat to try the program against"
     )
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--callback", default="", help="the program's callback, http://127.0.0.1:8000/callback/fenglin")
-    parser.add_argument("--corp-callback", default="", help="the program's callback for WeCom")
-    parser.add_argument("--kf-callback", default="", help="its callback for customer service, if it is another one")
+    parser.add_argument(
+        "--callback",
+        default="",
+        help="of the program's official account, http://127.0.0.1:8000/callback/fenglin; kefu and corp lie beside it",
+    )
     parser.add_argument("--app-id", default=pusher.APP_ID)
     parser.add_argument("--secret", default="s3cr3t-of-the-account")
     try:
