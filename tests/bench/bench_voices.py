@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from knowledge import Decision, Knowledge, KnowledgeEntry, Question, evaluate
+from knowledge import Decision, Knowledge, KnowledgeEntry, Match, Question, evaluate
 from knowledge.archive import read_archive, write_archive
 from knowledge.build import lessons_of
 from knowledge.comparison import labelled_phrases
@@ -28,11 +28,18 @@ class Voice:
     says: str
     phrases: Callable[[KnowledgeEntry], Sequence[str]]
     wanted: Callable[[KnowledgeEntry], bool]
-    counts: Callable[[str], bool]  # of the topic (or '') that was found
+    counts: Callable[[Match], bool]
 
 
-def _is_fraud(topic: str) -> bool:
+def _is_fraud(match: Match) -> bool:
+    """Told or asked back as a fraud."""
+    topic = match.topic or ""
     return topic.startswith("fraud.") or topic == "emergency.fraud_now"
+
+
+def _called_fraud(match: Match) -> bool:
+    """Told as a fraud; to ask back "did you mean" calls nobody a swindler."""
+    return _is_fraud(match) and match.decision is not Decision.CLARIFY
 
 
 def _of_fraud(entry: KnowledgeEntry) -> bool:
@@ -49,7 +56,7 @@ VOICES = (
         "adverts and notices, called fraud",
         lambda its: tuple(its.all_phrases()),
         lambda its: its.topic in ("none.adverts", "none.notices"),
-        _is_fraud,
+        _called_fraud,
     ),
 )
 
@@ -108,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = [
             text for entry in entries.values() if voice.wanted(entry) for text in voice.phrases(entry) if text in texts
         ]
-        found = sum(voice.counts(knowledge.match(text).topic or "") for text in asked)
+        found = sum(voice.counts(knowledge.match(text)) for text in asked)
         print(f"{voice.says}: {found / len(asked):.1%} of {len(asked)}")
     letters = list(_titles(entries, texts))
     print(f"letters, police matter or not: F1 {police_f1(knowledge, letters):.2f} of {len(letters)}")
