@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bot.actions import referrals
-from bot.message import Choice, Reply
+from bot.message import TEXT_LIMIT_CHARACTERS, Choice, Reply
 from bot.router import Answer, Context, Router, Turn, has_text, in_dialogue, says
 from handlers.feedback import feedback_choices
 from handlers.menu import OFFICER_CHOICE
@@ -14,7 +14,7 @@ from knowledge import Decision, Match
 
 router = Router("questions")
 
-MESSAGE_CHARACTERS = 600  # what a platform takes in one message
+
 _ROOM = {Decision.OFFICER: 130, Decision.REFER: 80}  # for what follows the advice: the queue, the offer to refer
 
 REFER = {False: Choice("请帮我转办", "转办"), True: Choice("Please refer it", "refer")}  # by: in English
@@ -66,7 +66,7 @@ def answer_topic(context: Context, topic: str, decision: Decision, match: Match 
             facet=match.facet if match else None,
             language="en" if english else "zh",
             settings=context.station.settings,
-            limit=MESSAGE_CHARACTERS - room,
+            limit=TEXT_LIMIT_CHARACTERS - room,
         )
         + also
     )
