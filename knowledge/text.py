@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from knowledge.lean import jieba
+
 MAX_TEXT_CHARS = 600  # what is longer is cut in the middle: greetings and closings of a letter say least
 
 # Class tokens: one private-use character each, so that n-grams see "a sum of money" as one sign.
@@ -185,31 +187,26 @@ def language_of(text: str) -> str:
 
 
 class Segmenter:
-    """Cuts as jieba does without guessing names: of all ways through the dictionary's words the likeliest.
-
-    Written out here because jieba loads 13 MB of tables for names with its first line, and takes twice the time; a
-    test holds both to the same words.
-    """
+    """jieba over our own dictionary: words with counts, loaded in memory, no cache file and no guessing of names."""
 
     def __init__(self, counts: Mapping[str, int]) -> None:
-        total = math.log(max(1, sum(counts.values())))
-        self._chances = {word: math.log(count) - total for word, count in counts.items() if count}
-        self._unknown = -total  # one sign that is no word
-        sizes: dict[str, set[int]] = {}
-        for word in self._chances:
-            sizes.setdefault(word[0], set()).add(len(word))
-        shared: dict[tuple[int, ...], tuple[int, ...]] = {}  # few sets of lengths, many first signs
-        self._sizes = {
-            sign: shared.setdefault(found, found)
-            for sign, found in ((sign, tuple(sorted(lengths))) for sign, lengths in sizes.items())
-        }
+        tokenizer = jieba.Tokenizer()
+        table = dict(counts)
+        for word in counts:
+            for end in range(1, len(word)):
+                table.setdefault(word[:end], 0)
+        tokenizer.FREQ = table
+        tokenizer.total = max(1, sum(counts.values()))
+        # jieba marks itself ready so that it never reads its default dictionary (100 MB) or a cache in /tmp.
+        tokenizer.initialized = True
+        self._tokenizer = tokenizer
 
     def __call__(self, text: str) -> list[str]:
         """The words of a normalised text, Latin words and numbers included, punctuation left out."""
         words: list[str] = []
         for token in _TOKEN.findall(text):
             if "\u4e00" <= token[0] <= "\u9fff" and len(token) > 1:
-                self._cut(token, words)
+                words += self._tokenizer.lcut(token, HMM=False)
             else:
                 words.append(token)
         return words
@@ -217,33 +214,12 @@ class Segmenter:
     def for_search(self, text: str) -> list[str]:
         """Finer: long words are given with the words inside them, for search indexes."""
         words: list[str] = []
-        known = self._chances
-        for word in self(text):
-            if "\u4e00" <= word[0] <= "\u9fff":
-                for size in (2, 3):
-                    if len(word) > size:
-                        words += [part for at in range(len(word) - size + 1) if (part := word[at : at + size]) in known]
-            words.append(word)
+        for token in _TOKEN.findall(text):
+            if "\u4e00" <= token[0] <= "\u9fff":
+                words += self._tokenizer.lcut_for_search(token, HMM=False)
+            else:
+                words.append(token)
         return words
-
-    def _cut(self, text: str, words: list[str]) -> None:
-        end = len(text)
-        chances, sizes, unknown = self._chances, self._sizes, self._unknown
-        best = [0.0] * (end + 1)  # log-chance of the likeliest way from here to the end
-        steps = [1] * end
-        for at in range(end - 1, -1, -1):
-            most = None
-            for size in sizes.get(text[at], ()):
-                chance = chances.get(text[at : at + size])
-                if chance is not None and at + size <= end:
-                    chance += best[at + size]
-                    if most is None or chance >= most:  # of two alike the longer word
-                        most, steps[at] = chance, size
-            best[at] = unknown + best[at + 1] if most is None else most
-        at = 0
-        while at < end:
-            words.append(text[at : at + steps[at]])
-            at += steps[at]
 
 
 def read_pairs(path: Path) -> dict[str, str]:
