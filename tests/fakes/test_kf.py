@@ -217,3 +217,31 @@ async def test_a_menu_holds_ten_choices_and_a_tap_comes_as_text(kf: CustomerServ
     assert [await menu(10), await menu(11)] == [0, 95008]
     await kf.writes(KF, WANG, "第3项", menu_id="3")
     assert (await sync(office))["msg_list"][-1]["text"] == {"content": "第3项", "menu_id": "3"}
+
+
+async def test_what_people_do_in_their_clients_comes_as_events(kf: CustomerService, office: Caller) -> None:
+    msgid = await kf.writes(KF, WANG, "写错了")
+    await kf.recalls(KF, WANG, msgid)
+    await trans(office, POOL)
+    await kf.servicer_takes(KF, WANG, "zhang")
+    await kf.servicer_transfers(KF, WANG, "li")
+    said = await kf.servicer_writes(KF, WANG, "li", "您好")
+    await kf.servicer_recalls(KF, WANG, said)
+    await kf.servicer_ends(KF, WANG)
+    await kf.rejects(KF, WANG)
+    events = [row["event"] for row in (await sync(office))["msg_list"] if row["msgtype"] == "event"]
+    assert [event["event_type"] for event in events] == [
+        "user_recall_msg",
+        "session_status_change",
+        "session_status_change",
+        "servicer_recall_msg",
+        "session_status_change",
+        "reject_customer_msg_switch_change",
+    ]
+    changes = [event for event in events if "change_type" in event]
+    assert [(one["change_type"], "msg_code" in one) for one in changes] == [(1, True), (2, False), (3, True)]
+    assert [(one["old_servicer_userid"], one["new_servicer_userid"]) for one in changes] == [
+        ("", "zhang"),
+        ("zhang", "li"),
+        ("li", ""),
+    ]

@@ -37,6 +37,8 @@ async def test_grants_replace_each_other_and_never_add(wechat: FakeWeChat, calle
     wechat.inbound(OPENID)
     wechat.inbound(OPENID, "unsubscribe")
     assert await caller.send() == 45015
+    wechat.inbound(OPENID, "subscribe")
+    assert [await caller.send() for _ in range(4)] == [0, 0, 0, 45047]  # what was open before is gone
 
 
 async def test_texts_have_a_limit_in_bytes(wechat: FakeWeChat, caller: Caller) -> None:

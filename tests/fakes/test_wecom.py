@@ -195,8 +195,10 @@ async def test_contacts_are_listed_remarked_and_tagged(corp: Corp, corp_bot: Bot
     assert (await office.get("externalcontact/list", userid="zhang"))["external_userid"] == [WANG]
     batch = await office.post("externalcontact/batch/get_by_user", {"userid_list": ["zhang"]})
     assert [one["follow_info"]["tag_id"] for one in batch["external_contact_list"]] == [[tag]]
+    await corp.contacts.officer_edits("zhang", WANG, "王秀英 12栋")
     await corp.contacts.customer_removes("zhang", WANG)
-    assert corp_bot.got[-1]["ChangeType"] == "del_follow_user"
+    changes = [one["ChangeType"] for one in corp_bot.events("change_external_contact")]
+    assert changes == ["add_external_contact", "edit_external_contact", "del_follow_user"]
     assert (await office.get("externalcontact/list", userid="zhang"))["errcode"] == 84061
 
 

@@ -75,7 +75,7 @@ class People:
         if trigger == "subscribe" and not person.following:
             person.following, person.subscribed_at = True, now
         if trigger == "unsubscribe":
-            person.following = False
+            person.following, person.window = False, Window()
         person.seen_at = now
         person.window.grant(trigger, now, once_only=self.platform.rules.second_grant_refused)
 

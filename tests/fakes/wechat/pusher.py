@@ -78,10 +78,8 @@ class Pusher(Deliverer):
         return await self.push(whole, **how)
 
     async def event(self, openid: str, name: str, fields: Mapping[str, str] | None = None, **how: Any) -> Push:
-        if self.wechat is not None and name != "unsubscribe":
+        if self.wechat is not None:
             self.wechat.inbound(openid, name)
-        elif self.wechat is not None:
-            self.wechat.follower(openid).following = False
         return await self.push({**self._head(openid, "event"), "Event": name, **(fields or {})}, **how)
 
     async def notify(self, sender: str, name: str, fields: Mapping[str, str]) -> Push:

@@ -12,6 +12,7 @@ from tests.fakes.wechat.wecom.contacts import Contacts
 from tests.fakes.wechat.wecom.groupmsg import GroupMessages
 from tests.fakes.wechat.wecom.groups import Groups
 from tests.fakes.wechat.wecom.kf import CustomerService
+from tests.fakes.wechat.wecom.kf_calls import KfCalls
 from tests.fakes.wechat.wecom.members import Members
 from tests.fakes.wechat.wecom.pusher import CorpPusher
 
@@ -26,14 +27,15 @@ class Corp:
         self.contacts = Contacts(platform, self.apps, self.members, self._push)
         self.groups = Groups(platform, self._push)
         self.mass = GroupMessages(platform, self.apps, self.members, self.contacts, self.groups)
-        self.kf = CustomerService(platform, self.members, self.contacts, self.media, self._push)
+        self.kf = CustomerService(platform, self.members, self.contacts, self._push)
+        self._kf_calls = KfCalls(platform, self.kf, self.media)
 
     def routes(self) -> list[web.RouteDef]:
         guarded = self.apps.guarded
         endpoints: Endpoints = self.media.endpoints() | guarded("app", self.members.endpoints())
         for part in (self.contacts, self.groups, self.mass):
             endpoints |= guarded("contact", part.endpoints())
-        endpoints |= guarded("kf", self.kf.endpoints())
+        endpoints |= guarded("kf", self._kf_calls.endpoints())
         gate = Gate(
             self.platform,
             public=self.apps.public(),
