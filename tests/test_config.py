@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bot.config import Config, ConfigError, OfficialAccountSettings, WebChatSettings, load_config, parse_config
-from tests.fakes.pusher import AES_KEY, TOKEN
+from tests.fakes.wechat.pusher import AES_KEY, TOKEN
 
 PROJECT = Path(__file__).parent.parent
 ACCOUNT = {

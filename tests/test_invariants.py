@@ -50,7 +50,7 @@ from bot.store.models import (
 from bot.store.search import Criteria
 from scheduler import jobs
 from scheduler.outbox import PARKED_FOR
-from tests.fakes.pusher import AES_KEY, APP_ID, TOKEN, Pusher
+from tests.fakes.wechat.pusher import AES_KEY, APP_ID, TOKEN, Pusher
 from tests.support.child import ANSWERING, COMMITTED, HANDLING, KILLED_QUESTION, killed_while
 from tests.support.station import (
     CHANNEL,

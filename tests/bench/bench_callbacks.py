@@ -16,7 +16,8 @@ import uvloop
 
 from bot.store.encryption import new_key
 from tests.bench.servers import CHANNEL
-from tests.fakes.pusher import Pusher, Signed
+from tests.fakes.wechat.delivery import Signed
+from tests.fakes.wechat.pusher import Pusher
 from tests.support.postgres import private_cluster
 
 RESIDENTS = 300

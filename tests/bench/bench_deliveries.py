@@ -20,7 +20,7 @@ from bot.app import PROGRAM, create_app
 from bot.store.models import Broadcast, BroadcastState, Officer, Role
 from scheduler import jobs
 from tests.bench.servers import CHANNEL, config, prepare
-from tests.fakes import pusher
+from tests.fakes.wechat import pusher
 
 RECIPIENTS = 1000
 _TICKS_MOST = 200  # a warning that has not ended by then never will

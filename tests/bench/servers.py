@@ -24,8 +24,7 @@ from bot.config import Config, parse_config
 from bot.store import migrations
 from bot.store.encryption import new_key
 from bot.store.engine import Store
-from tests.fakes import pusher
-from tests.fakes.wechat import FakeWeChat
+from tests.fakes.wechat import FakeWeChat, pusher
 
 CHANNEL = "fenglin"
 STATION = "枫林派出所"

@@ -18,8 +18,8 @@ from bot.channels.base import Answer, Picture
 from bot.channels.official_account import OfficialAccount
 from bot.config import OfficialAccountSettings
 from bot.message import Message, Reply
-from tests.fakes.pusher import AES_KEY, APP_ID, PREVIOUS_AES_KEY, TOKEN, Pusher
 from tests.fakes.wechat import FakeWeChat
+from tests.fakes.wechat.pusher import AES_KEY, APP_ID, PREVIOUS_AES_KEY, TOKEN, Pusher
 
 OPENID = "o9AgO5Kd5ggOC-bXrbNODIiE3bGY"
 OTHER_OPENID = "oZZZZ5Kd5ggOC-bXrbNODIiE3bGY"

@@ -18,7 +18,9 @@ from bot.channels.official_account import ANSWER_SECONDS, OfficialAccount
 from bot.channels.wechat_envelope import BODY_LIMIT_BYTES
 from bot.message import Choice, EventKind, Message, MessageKind, Reply
 from tests.channels.conftest import OPENID, OTHER_OPENID, Moment, Start, Station
-from tests.fakes.pusher import ACCOUNT, PREVIOUS_AES_KEY, TOKEN, Corruption, Signed, signature
+from tests.fakes.wechat.cipher import Corruption, signature
+from tests.fakes.wechat.delivery import Signed
+from tests.fakes.wechat.pusher import ACCOUNT, PREVIOUS_AES_KEY, TOKEN
 
 HELLO = Reply("您好，请问有什么可以帮您？")
 

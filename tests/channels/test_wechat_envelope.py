@@ -17,8 +17,10 @@ from bot import clock
 from bot.channels.wechat_envelope import BODY_LIMIT_BYTES, Envelope, Opened, Reason, RefusedError, Stamp
 from bot.channels.wechat_messages import message_of
 from tests.channels.conftest import OPENID, Moment
-from tests.fakes import pusher as platform
-from tests.fakes.pusher import ACCOUNT, AES_KEY, APP_ID, PREVIOUS_AES_KEY, TOKEN, Pusher, signature, xml_of
+from tests.fakes.wechat import cipher as platform
+from tests.fakes.wechat.cipher import signature, xml_of
+from tests.fakes.wechat.delivery import Signed
+from tests.fakes.wechat.pusher import ACCOUNT, AES_KEY, APP_ID, PREVIOUS_AES_KEY, TOKEN, Mode, Pusher
 
 OFFICIAL: dict[str, Any] = {"token": "AAAAA", "aes_keys": ["A" * 43], "receive_id": "wxba5fad812f8e6fb9"}
 WECOM: dict[str, Any] = {
@@ -55,7 +57,7 @@ def envelope(**changed: Any) -> Envelope:
     return Envelope(**(whole | changed))
 
 
-def open_signed(signed: platform.Signed, opener: Envelope | None = None) -> Opened:
+def open_signed(signed: Signed, opener: Envelope | None = None) -> Opened:
     opener = opener or envelope()
     return opener.open(opener.check_stamp(MultiDict(signed.query)), signed.body)
 
@@ -77,7 +79,7 @@ def time_again() -> Iterator[None]:
     clock.set_source(None)
 
 
-def refusal(signed: platform.Signed, opener: Envelope | None = None) -> Reason:
+def refusal(signed: Signed, opener: Envelope | None = None) -> Reason:
     with pytest.raises(RefusedError) as refused:
         open_signed(signed, opener)
     assert str(refused.value) == refused.value.reason.value
@@ -387,7 +389,7 @@ NASTY = [
 
 @pytest.mark.parametrize("words", NASTY)
 @pytest.mark.parametrize("mode", ["plain", "safe"])
-def test_the_answer_has_exactly_its_children_whatever_the_words(wire: Pusher, words: str, mode: platform.Mode) -> None:
+def test_the_answer_has_exactly_its_children_whatever_the_words(wire: Pusher, words: str, mode: Mode) -> None:
     opener = envelope(allow_plaintext=True)
     opened = open_signed(wire.sign(text(), mode=mode), opener)
     xml = opener.answer_text(opened, words)

@@ -13,7 +13,8 @@ from bot.channels.wechat_messages import cut_for_passive, fits_passive, message_
 from bot.message import Choice, Event, EventKind, Location, Message, MessageKind, Reply
 from tests.channels.conftest import OPENID, Moment
 from tests.channels.test_wechat_envelope import envelope, open_signed
-from tests.fakes.pusher import ACCOUNT, Pusher, xml_of
+from tests.fakes.wechat.cipher import xml_of
+from tests.fakes.wechat.pusher import ACCOUNT, Pusher
 
 SENT = "1795334100"
 MSG_ID = "23456789012345679"

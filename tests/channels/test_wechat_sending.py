@@ -67,18 +67,9 @@ async def test_a_second_text_needs_no_second_token(station: Station) -> None:
     assert len(station.wechat.calls(TOKEN_CALL)) == 1
 
 
-async def test_chinese_goes_over_the_wire_as_it_is(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
-    raw: list[bytes] = []
-    body_of = station.wechat._body_of
-
-    async def noted(request: Any) -> Any:
-        raw.append(await request.read())
-        return await body_of(request)
-
-    monkeypatch.setattr(station.wechat, "_body_of", noted)
+async def test_chinese_goes_over_the_wire_as_it_is(station: Station) -> None:
     await send(station)
-    assert "居民的话".encode() in raw[-1]
-    assert b"\\u" not in raw[-1]
+    assert not station.wechat.journal[-1].escaped
 
 
 async def test_choices_can_be_tapped_in_a_message_sent_later_too(station: Station) -> None:
@@ -226,7 +217,7 @@ async def test_a_strange_code_is_counted_without_filling_the_metrics(station: St
 async def test_the_header_of_an_answer_does_not_matter(station: Station) -> None:
     station.wechat.rules.text_plain = True
     await send(station)
-    station.wechat.followers[OPENID].left = 0
+    station.wechat.followers[OPENID].window.left = 0
     assert (await failing(station)).code == "45047"
 
 
@@ -294,7 +285,7 @@ async def test_a_platform_that_is_not_there_is_tried_again(start: Start) -> None
 
 async def test_what_was_half_said_is_not_said_again(station: Station) -> None:
     """Two parts were accepted, the third is refused: the resident has read the beginning."""
-    station.wechat.followers[OPENID].left = 2
+    station.wechat.followers[OPENID].window.left = 2
     error = await failing(station, Reply("请带好材料。" * 300))
     assert (error.failure, error.code) == (Failure.UNKNOWN, "45047")
     assert error.reason.startswith("只送出了前 2 段（共 3 段）")
@@ -339,7 +330,7 @@ async def test_a_token_the_platform_does_not_know_is_replaced(station: Station, 
 
 async def test_a_revoked_token_that_the_platform_still_gives_is_renewed_by_force_once(station: Station) -> None:
     await send(station)
-    station.wechat.revoked |= set(station.wechat.tokens)
+    station.wechat.revoked.update(station.wechat.tokens)
     await asyncio.gather(*(send(station) for _ in range(4)))
     assert station.wechat.texts(OPENID) == ["居民的话"] * 5
     assert station.wechat.counters["force_refresh"] == 1

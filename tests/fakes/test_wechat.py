@@ -152,7 +152,7 @@ async def test_mass_sending_filters_silently_after_four_in_a_month(wechat: FakeW
     for number in "bcde":
         await mass(number, openids)
     assert [len(job.sent) for job in wechat.jobs.values()] == [1, 1, 1, 1, 0]
-    event = wechat.jobs["a"].event("gh_1", wechat.now())
+    event = wechat.jobs["a"].event()
     assert (event["MsgID"], event["TotalCount"], event["SentCount"]) == (str(first["msg_id"]), "3", "1")
     month = datetime.fromtimestamp(wechat.now(), CHINA).month
     wechat.advance(9 * 86400)
@@ -174,6 +174,7 @@ async def test_media_live_three_days(wechat: FakeWeChat, caller: Caller, http: a
     assert (await caller.post("message/custom/send", picture))["errcode"] == 0
     wechat.advance(3 * 86400 + 1)
     await caller.stable_token()
+    wechat.inbound(OPENID)
     assert (await caller.post("message/custom/send", picture))["errcode"] == 40007
 
 
@@ -223,7 +224,7 @@ async def test_another_process_is_controlled_over_http(http: aiohttp.ClientSessi
         assert [await caller.send(), await caller.send()] == [45011, 0]
         await control("expire")
         assert await caller.send() == 42001
-        assert (await control(f"follower/{OPENID}"))["left"] == 4
+        assert (await control(f"follower/{OPENID}"))["window"]["left"] == 4
         assert [call["errcode"] for call in await control("journal")] == [0, 45011, 0, 42001]
     finally:
         child.terminate()
