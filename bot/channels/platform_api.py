@@ -35,6 +35,11 @@ _ANSWER_LIMIT_BYTES = 1024 * 1024  # the longest answer, a page of 10,000 openid
 _REFRESH_EARLY = timedelta(minutes=5)  # from then on the platform gives a new token and still takes the old one
 _PAUSE_DOWN = timedelta(seconds=60)  # after a fault that only a person can mend
 _PAUSE_BUSY = timedelta(seconds=10)  # after a token call that got no answer
+_PAUSE_MOST = timedelta(minutes=10)  # however long the platform wants: somebody may have mended it
+_TOKEN = re.compile(r"[\x21-\x7e]{1,2048}")  # it goes into an address; the documents ask for room for 512
+_TOKEN_SECONDS = 7200  # no platform gives one for longer
+_YOUNG = timedelta(minutes=1)  # a token refused so soon is not asked for again, but replaced
+_EXPIRED = 42001  # on all of these platforms: the token was good and its time is over
 _PICTURE_TYPES = {
     b"\xff\xd8\xff": ("image/jpeg", "jpg"),
     b"\x89PNG\r\n": ("image/png", "png"),
@@ -90,6 +95,7 @@ class PlatformApi(ABC):
         self._refresh_early = _REFRESH_EARLY - timedelta(seconds=random.uniform(0, 30))
         self._no_refresh_before: datetime | None = None
         self._paused: tuple[datetime, SendError] | None = None
+        self._fetched: tuple[str, datetime] = ("", clock.now())
 
     @abstractmethod
     async def _ask_for_token(self, *, force: bool) -> Answer:
@@ -182,7 +188,7 @@ class PlatformApi(ABC):
         token = await self._token()
         answer, code = self._read(await attempt(token), lost)
         if code in self._errors.token_codes:
-            token = await self._token(refused=token)
+            token = await self._token(refused=token, expired=code == _EXPIRED)
             answer, code = self._read(await attempt(token), lost)
             if code in self._errors.token_codes:
                 # Never a third time: asking on and on would use up the account's tokens and mend nothing.
@@ -193,14 +199,14 @@ class PlatformApi(ABC):
             raise self._failed(self._errors.row_for(code), code, answer)
         return answer
 
-    async def _token(self, *, refused: str | None = None) -> str:
+    async def _token(self, *, refused: str | None = None, expired: bool = False) -> str:
         self._check_pause()
         held = await self._tokens.get(self._channel)
         if held is None:
             return await self._new_token(None)
         token, expires_at = held
         if token == refused or expires_at <= clock.now():
-            return await self._new_token(token)
+            return await self._new_token(token, refused=not expired and token == refused)
         if expires_at - self._refresh_early <= clock.now() and not self._refresh_is_too_soon():
             try:
                 return await self._new_token(token, pausing=False)
@@ -208,16 +214,18 @@ class PlatformApi(ABC):
                 self._no_refresh_before = clock.now() + _PAUSE_DOWN  # the present token is still good for some minutes
         return token
 
-    async def _new_token(self, stale: str | None, *, pausing: bool = True) -> str:
+    async def _new_token(self, stale: str | None, *, refused: bool = False, pausing: bool = True) -> str:
         """Ask for a token, unless another process has; who comes while one asks waits for it and asks no more."""
 
         async def fetch() -> tuple[str, datetime]:
             self._check_pause()  # who waited for a fetch that failed does not ask again at once
             try:
-                token, expires_at = await self._fetch_token(force=False)
-                if token == stale and expires_at - clock.now() > _REFRESH_EARLY:
+                young = refused and self._fetched[0] == stale and clock.now() < self._fetched[1] + _YOUNG
+                token, expires_at = await self._fetch_token(force=young)
+                if token == stale and not young and expires_at - clock.now() > _REFRESH_EARLY:
                     # The platform would go on giving the token it has just refused.
                     token, expires_at = await self._fetch_token(force=True)
+                self._fetched = token, clock.now()
             except SendError as error:
                 if pausing:
                     self._pause(error)
@@ -232,8 +240,11 @@ class PlatformApi(ABC):
             if code != 0:
                 raise self._failed(self._errors.token_row_for(code), code, answer)
             token, seconds = answer.get("access_token"), answer.get("expires_in")
-            if not isinstance(token, str) or not token or not isinstance(seconds, int) or seconds <= 0:
+            if not isinstance(token, str) or not _TOKEN.fullmatch(token):
                 raise self._failed(UNREACHED, "bad_answer")
+            if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds <= 0:
+                raise self._failed(UNREACHED, "bad_answer")
+            seconds = min(seconds, _TOKEN_SECONDS)
         except SendError:
             TOKEN_FETCHES.labels(self._channel, "failed").inc()
             raise
@@ -247,6 +258,7 @@ class PlatformApi(ABC):
     def _pause(self, error: SendError) -> None:
         """Let calls fail at once for a while, so that a queue of deliveries does not beat on a locked door."""
         length = _PAUSE_DOWN if error.failure is Failure.CHANNEL_DOWN else _PAUSE_BUSY
+        length = min(max(length, error.after or length), _PAUSE_MOST)
         self._paused = (clock.now() + length, error)
 
     def _check_pause(self) -> None:

@@ -127,12 +127,18 @@ class Resident(Row, Base):
 
 
 class ResidentAddress(Row, Base):
-    """A resident on a channel: openid, or web visitor. `window_until` and `window_left` say what may be sent now."""
+    """A resident on a channel: openid, or web visitor. `window_until` and `window_left` say what may be sent now.
+
+    `union_id` is the platform's number for the person behind several addresses; `looked_up_at` is when the platform was
+    asked who this is (None: still to be asked, where the platform can be).
+    """
 
     __tablename__ = "resident_addresses"
     __table_args__ = (
         UniqueConstraint("station_id", "channel", "address"),
         Index("ix_resident_addresses_resident", "station_id", "resident_id"),
+        Index("ix_resident_addresses_union", "station_id", "union_id"),  # the same person on another channel
+        Index("ix_resident_addresses_unknown", "station_id", "channel", "looked_up_at"),  # scheduler: user details
     )
 
     resident_id: Mapped[int] = mapped_column(ForeignKey("residents.id"))
@@ -143,9 +149,39 @@ class ResidentAddress(Row, Base):
     last_inbound_at: Mapped[datetime | None]
     window_until: Mapped[datetime | None]
     window_left: Mapped[int] = mapped_column(default=0)
+    union_id: Mapped[str | None] = mapped_column(String(64))
+    looked_up_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
     resident: Mapped[Resident] = relationship(lazy="raise")
+
+
+class LinkCode(Row, Base):
+    """A code that a resident was given on one address, to type it on another one of his; kept as a blind index."""
+
+    __tablename__ = "link_codes"
+    __table_args__ = (
+        Index("ix_link_codes_code", "station_id", "code"),
+        Index("ix_link_codes_address", "station_id", "address_id", "created_at"),  # how many he was given
+    )
+
+    address_id: Mapped[int] = mapped_column(ForeignKey("resident_addresses.id"))
+    code: Mapped[int] = mapped_column(BigId)
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime]  # used, replaced, or too old from then on
+
+
+class LinkTry(Row, Base):
+    """A wrong code somebody typed, for throttling him who guesses."""
+
+    __tablename__ = "link_tries"
+    __table_args__ = (
+        Index("ix_link_tries_address", "station_id", "address_id", "at"),
+        Index("ix_link_tries_at", "station_id", "at"),
+    )
+
+    address_id: Mapped[int] = mapped_column(ForeignKey("resident_addresses.id"))
+    at: Mapped[datetime]
 
 
 # --- what is said ---------------------------------------------------------------------------------------------------
@@ -162,6 +198,7 @@ class Conversation(Row, Base):
     __table_args__ = (
         UniqueConstraint("station_id", "address_id"),
         Index("ix_conversations_latest", "station_id", "last_message_at"),  # review: newest conversations
+        Index("ix_conversations_resident", "station_id", "resident_id"),  # all that one person says anywhere
     )
 
     address_id: Mapped[int] = mapped_column(ForeignKey("resident_addresses.id"))
@@ -307,7 +344,8 @@ class Ticket(Row, Base):
     __tablename__ = "tickets"
     __table_args__ = (
         Index("ix_tickets_queue", "station_id", "state", "priority_rank", "opened_at"),  # the officers' queue
-        Index("ix_tickets_conversation", "station_id", "conversation_id", "id"),  # the open ticket of a conversation
+        Index("ix_tickets_conversation", "station_id", "conversation_id", "id"),  # review: tickets of a conversation
+        Index("ix_tickets_resident", "station_id", "resident_id", "id"),  # the open ticket of a resident
         UniqueConstraint("station_id", "number"),
     )
 
@@ -512,14 +550,30 @@ class Delivery(Row, Base):
 
 
 class PlatformToken(Base):
-    """A platform's access token, one row for all processes."""
+    """A platform's access token, one row for all processes. `fetcher` is the one that asks the platform just now, until
+    `lease_until` at the most; `renewed_at` is when a token the platform had refused was last replaced."""
 
     __tablename__ = "platform_tokens"
 
     station_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     channel: Mapped[str] = mapped_column(String(40), primary_key=True)
-    token: Mapped[str] = mapped_column(EncryptedText)
-    expires_at: Mapped[datetime]
+    token: Mapped[str | None] = mapped_column(EncryptedText)
+    expires_at: Mapped[datetime | None]
+    renewed_at: Mapped[datetime | None]
+    fetcher: Mapped[str | None] = mapped_column(String(32))
+    lease_until: Mapped[datetime | None]
+
+
+class ChannelSign(Base):
+    """The last signs of life of a channel's callback, for the self-check; written at most once a minute each."""
+
+    __tablename__ = "channel_signs"
+
+    station_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    channel: Mapped[str] = mapped_column(String(40), primary_key=True)
+    believed_at: Mapped[datetime | None]  # a callback with a right signature
+    refused_at: Mapped[datetime | None]
+    refused_why: Mapped[str] = mapped_column(String(40), default="")
 
 
 # --- what the bot learns --------------------------------------------------------------------------------------------

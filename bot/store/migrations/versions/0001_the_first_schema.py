@@ -53,6 +53,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_canned_replies")),
     )
     op.create_table(
+        "channel_signs",
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("believed_at", types.UtcDateTime(), nullable=True),
+        sa.Column("refused_at", types.UtcDateTime(), nullable=True),
+        sa.Column("refused_why", sa.String(length=40), nullable=False),
+        sa.PrimaryKeyConstraint("station_id", "channel", name=op.f("pk_channel_signs")),
+    )
+    op.create_table(
         "communities",
         sa.Column("name", sa.String(length=60), nullable=False),
         sa.Column("code", sa.String(length=40), nullable=False),
@@ -100,8 +109,11 @@ def upgrade() -> None:
         "platform_tokens",
         sa.Column("station_id", types.BigId, nullable=False),
         sa.Column("channel", sa.String(length=40), nullable=False),
-        sa.Column("token", types.EncryptedText(), nullable=False),
-        sa.Column("expires_at", types.UtcDateTime(), nullable=False),
+        sa.Column("token", types.EncryptedText(), nullable=True),
+        sa.Column("expires_at", types.UtcDateTime(), nullable=True),
+        sa.Column("renewed_at", types.UtcDateTime(), nullable=True),
+        sa.Column("fetcher", sa.String(length=32), nullable=True),
+        sa.Column("lease_until", types.UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("station_id", "channel", name=op.f("pk_platform_tokens")),
     )
     op.create_table(
@@ -278,6 +290,8 @@ def upgrade() -> None:
         sa.Column("last_inbound_at", types.UtcDateTime(), nullable=True),
         sa.Column("window_until", types.UtcDateTime(), nullable=True),
         sa.Column("window_left", sa.Integer(), nullable=False),
+        sa.Column("union_id", sa.String(length=64), nullable=True),
+        sa.Column("looked_up_at", types.UtcDateTime(), nullable=True),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
         sa.Column("station_id", types.BigId, nullable=False),
@@ -289,6 +303,8 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("resident_addresses", schema=None) as batch_op:
         batch_op.create_index("ix_resident_addresses_resident", ["station_id", "resident_id"], unique=False)
+        batch_op.create_index("ix_resident_addresses_union", ["station_id", "union_id"], unique=False)
+        batch_op.create_index("ix_resident_addresses_unknown", ["station_id", "channel", "looked_up_at"], unique=False)
 
     op.create_table(
         "settled_sentences",
@@ -326,6 +342,35 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("conversations", schema=None) as batch_op:
         batch_op.create_index("ix_conversations_latest", ["station_id", "last_message_at"], unique=False)
+        batch_op.create_index("ix_conversations_resident", ["station_id", "resident_id"], unique=False)
+
+    op.create_table(
+        "link_codes",
+        sa.Column("address_id", types.BigId, nullable=False),
+        sa.Column("code", types.BigId, nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("ended_at", types.UtcDateTime(), nullable=False),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["address_id"], ["resident_addresses.id"], name=op.f("fk_link_codes_address_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_link_codes")),
+    )
+    with op.batch_alter_table("link_codes", schema=None) as batch_op:
+        batch_op.create_index("ix_link_codes_address", ["station_id", "address_id", "created_at"], unique=False)
+        batch_op.create_index("ix_link_codes_code", ["station_id", "code"], unique=False)
+
+    op.create_table(
+        "link_tries",
+        sa.Column("address_id", types.BigId, nullable=False),
+        sa.Column("at", types.UtcDateTime(), nullable=False),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["address_id"], ["resident_addresses.id"], name=op.f("fk_link_tries_address_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_link_tries")),
+    )
+    with op.batch_alter_table("link_tries", schema=None) as batch_op:
+        batch_op.create_index("ix_link_tries_address", ["station_id", "address_id", "at"], unique=False)
+        batch_op.create_index("ix_link_tries_at", ["station_id", "at"], unique=False)
 
     op.create_table(
         "media",
@@ -519,6 +564,7 @@ def upgrade() -> None:
     with op.batch_alter_table("tickets", schema=None) as batch_op:
         batch_op.create_index("ix_tickets_conversation", ["station_id", "conversation_id", "id"], unique=False)
         batch_op.create_index("ix_tickets_queue", ["station_id", "state", "priority_rank", "opened_at"], unique=False)
+        batch_op.create_index("ix_tickets_resident", ["station_id", "resident_id", "id"], unique=False)
 
     op.create_table(
         "notes",
@@ -569,6 +615,7 @@ def downgrade() -> None:
 
     op.drop_table("notes")
     with op.batch_alter_table("tickets", schema=None) as batch_op:
+        batch_op.drop_index("ix_tickets_resident")
         batch_op.drop_index("ix_tickets_queue")
         batch_op.drop_index("ix_tickets_conversation")
 
@@ -590,7 +637,18 @@ def downgrade() -> None:
 
     op.drop_table("messages")
     op.drop_table("media")
+    with op.batch_alter_table("link_tries", schema=None) as batch_op:
+        batch_op.drop_index("ix_link_tries_at")
+        batch_op.drop_index("ix_link_tries_address")
+
+    op.drop_table("link_tries")
+    with op.batch_alter_table("link_codes", schema=None) as batch_op:
+        batch_op.drop_index("ix_link_codes_code")
+        batch_op.drop_index("ix_link_codes_address")
+
+    op.drop_table("link_codes")
     with op.batch_alter_table("conversations", schema=None) as batch_op:
+        batch_op.drop_index("ix_conversations_resident")
         batch_op.drop_index("ix_conversations_latest")
 
     op.drop_table("conversations")
@@ -599,6 +657,8 @@ def downgrade() -> None:
 
     op.drop_table("settled_sentences")
     with op.batch_alter_table("resident_addresses", schema=None) as batch_op:
+        batch_op.drop_index("ix_resident_addresses_unknown")
+        batch_op.drop_index("ix_resident_addresses_union")
         batch_op.drop_index("ix_resident_addresses_resident")
 
     op.drop_table("resident_addresses")
@@ -643,6 +703,7 @@ def downgrade() -> None:
 
     op.drop_table("login_failures")
     op.drop_table("communities")
+    op.drop_table("channel_signs")
     op.drop_table("canned_replies")
     op.drop_table("audit_heads")
     with op.batch_alter_table("audit_events", schema=None) as batch_op:
