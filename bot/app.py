@@ -33,6 +33,7 @@ from bot.store.live import Kind
 from bot.visitors import Visitors
 from knowledge import Knowledge
 from scheduler import jobs
+from scheduler.mass import MassOutbox
 from scheduler.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ async def create_app(config: Config, knowledge: Knowledge | None = None) -> web.
     await runtime.refresh()
     dispatcher = Dispatcher(runtime, handlers.answer, handlers.give_up)
     channels = {settings.name: _channel(settings, runtime, dispatcher) for settings in config.channels}
-    outbox = Outbox(store, runtime.station.id, channels)
+    outbox = Outbox(store, runtime.station.id, channels, station_name=runtime.station.name)
 
     app = web.Application(client_max_size=REQUEST_LIMIT_BYTES)
     app[PROGRAM] = Program(runtime, dispatcher, outbox, channels, _desk(runtime, dispatcher, outbox, channels))
@@ -133,6 +134,7 @@ def _desk(runtime: Runtime, dispatcher: Dispatcher, outbox: Outbox, channels: Ma
         visitors_kept=timedelta(days=runtime.config.retention.web_visitors_days),
         channels=channels,
         outbox=outbox,
+        mass=MassOutbox(runtime.store, runtime.station.id, channels),
         resume=dispatcher.resume,
         refresh=runtime.refresh,
         words=lambda text: runtime.knowledge.words(text),  # noqa: PLW0108 (the knowledge may be replaced)
@@ -160,6 +162,7 @@ async def _clockwork(app: web.Application) -> AsyncIterator[None]:
         await wakeful
     await program.dispatcher.close()
     await program.outbox.close()
+    await program.desk.mass.close()
     for channel in program.channels.values():
         await channel.close()
     await runtime.store.close()

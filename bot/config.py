@@ -110,10 +110,29 @@ class WebChatSettings(_Settings):
     name: str = Field(pattern=_CHANNEL_NAME)
 
 
+class NoticeSettings(_Settings):
+    """The notice that a message waits: a template of the account, and what goes into its fields."""
+
+    kind: Literal["template", "subscription"]
+    template_id: str = Field(min_length=1, max_length=80)
+    fields: dict[str, str] = Field(min_length=1)  # {station}, {officer} and {time} are filled in
+
+    @field_validator("fields")
+    @classmethod
+    def _known_places(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, words in value.items():
+            unknown = set(re.findall(r"\{(\w*)\}", words)) - {"station", "officer", "time"}
+            if unknown:
+                raise ValueError(f"{name}: only {{station}}, {{officer}} and {{time}} can be filled in")
+        return value
+
+
 class OfficialAccountSettings(_Settings):
     kind: Literal["official_account"]
     name: str = Field(pattern=_CHANNEL_NAME)
     account_type: Literal["service", "subscription"] = "service"
+    verified: bool | None = None  # None: a service account is, a subscription account is not
+    notice: NoticeSettings | None = None
     app_id: str = Field(min_length=1)
     secret: Secret
     token: SecretStr
@@ -136,6 +155,10 @@ class OfficialAccountSettings(_Settings):
         if value is not None and not re.fullmatch(r"[A-Za-z0-9]{43}", value.get_secret_value()):
             raise ValueError("EncodingAESKey is 43 letters and digits, as shown on the platform")
         return value
+
+    @property
+    def is_verified(self) -> bool:
+        return self.account_type == "service" if self.verified is None else self.verified
 
 
 ChannelSettings = Annotated[WebChatSettings | OfficialAccountSettings, Field(discriminator="kind")]

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass, field
 
 from bot import clock
-from bot.actions import conversations, messages, turns
+from bot.actions import conversations, mass, messages, turns
 from bot.actions.conversations import Address
 from bot.actions.messages import Stored
 from bot.actions.turns import Decided, Written
@@ -88,7 +88,7 @@ class Dispatcher:
         async with self._runtime.store.read() as session:
             row = await session.get(StoredMessage, message_id)
         if row is not None and row.state is MessageState.RECEIVED and message_id not in self._turns:
-            await self._begin(row.id, messages.message_of(row), Slot(open=False))
+            await self._begin(row.id, messages.message_of(row, clock.now()), Slot(open=False))
 
     async def close(self) -> None:
         """Let the turns under way end and the last confirmations be written."""
@@ -121,6 +121,7 @@ class Dispatcher:
     async def _decide(self, stored_id: int, message: Message, where: Address, slot: Slot) -> Ready | None:
         if message.is_about_account:
             async with self._runtime.store.write() as session:
+                await mass.report(session, self._runtime.station.id, message, now=clock.now())
                 await messages.mark_handled(session, stored_id)
             return None
         conversation = await self._load(where)
@@ -130,7 +131,7 @@ class Dispatcher:
         answer = await self._route(context)
         if answer.act is not None:
             return await self._act(stored_id, context, answer, where, slot)
-        written = await self._finish(Decided(stored_id, conversation, answer, slot.open))
+        written = await self._finish(Decided(stored_id, conversation, answer, slot.open, message.grant, message.is_act))
         if written.stale:
             raise OwnerChanged
         if written.delivery_id is None or answer.reply is None:

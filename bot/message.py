@@ -70,6 +70,11 @@ class Message:
     grant: Grant | None = None  # what the platform lets us send because of it; None: nothing more than before
 
     @property
+    def is_act(self) -> bool:
+        """The resident did something; of the events we do not know, only those that grant us an answer."""
+        return self.event is None or self.event.kind is not EventKind.OTHER or self.grant is not None
+
+    @property
     def is_about_account(self) -> bool:
         """The platform speaks of the account itself (a mass job ended); no resident stands behind it."""
         return self.extra.get("about") == "account"

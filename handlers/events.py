@@ -1,6 +1,6 @@
 """What residents do without writing: follow, leave, scan a community's code."""
 
-from bot.actions import residents
+from bot.actions import notices, residents
 from bot.actions.audit import Actor
 from bot.message import EventKind, MessageKind, Reply
 from bot.router import KEEP, Answer, Context, Router, Turn, is_event, is_held, is_kind
@@ -61,6 +61,21 @@ async def left(context: Context) -> Answer:
         await residents.set_following(turn.session, turn.conversation.address, False, actor=actor)
 
     return Answer(None, "event", act=stop)
+
+
+def is_about_a_notice(context: Context) -> bool:
+    event = context.message.event
+    return event is not None and event.name.lower() in notices.EVENTS
+
+
+@router.handle(is_kind(MessageKind.EVENT), is_about_a_notice)
+async def noticed(context: Context) -> Answer:
+    """He accepted or refused notices, or the platform says what became of one: book-keeping without a word."""
+
+    async def keep(turn: Turn) -> None:
+        await notices.apply(turn.session, turn.conversation.address, context.message, now=context.now)
+
+    return Answer(None, "event", dialogue=KEEP, act=keep)
 
 
 def is_other_event(context: Context) -> bool:

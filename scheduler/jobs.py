@@ -12,10 +12,11 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from bot import clock
-from bot.actions import broadcasts, media, messages, reminders, retention
+from bot.actions import broadcasts, mass, media, messages, reminders, retention
 from bot.channels.base import Channel, SendError
 from bot.store import search
 from bot.store.engine import Store
+from scheduler.mass import MassOutbox
 from scheduler.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Desk:
     visitors_kept: timedelta  # web visitors who never came back
     channels: Mapping[str, Channel]
     outbox: Outbox
+    mass: MassOutbox
     resume: Resume
     words: search.Words
     refresh: Refresh | None = None  # None: this process answers nobody
@@ -45,6 +47,11 @@ async def send_deliveries(desk: Desk) -> None:
     await desk.outbox.work()
 
 
+async def send_mass(desk: Desk) -> None:
+    """Warnings that reach thousands with one call."""
+    await desk.mass.work()
+
+
 async def move_broadcasts(desk: Desk) -> None:
     """Start what is due, write the next delivery rows, end what has ended; each step its own transaction.
 
@@ -53,14 +60,18 @@ async def move_broadcasts(desk: Desk) -> None:
     async with desk.store.write() as session:
         for broadcast in await broadcasts.claim_due(session, desk.station_id):
             await broadcasts.start(session, broadcast)
+    rules = {name: channel.rules for name, channel in desk.channels.items()}
     more = True
     while more:
         async with desk.store.write() as session:
             more = False
             for broadcast in await broadcasts.claim_sending(session, desk.station_id):
-                if not broadcast.expanded and await broadcasts.expand(session, broadcast):
-                    more = True
+                if not broadcast.expanded:
+                    more |= bool(await broadcasts.expand(session, broadcast, rules))
+                elif broadcasts.is_sealed(broadcast):
+                    more |= await mass.plan(session, broadcast, rules, now=clock.now())
     async with desk.store.write() as session:
+        await mass.stop_waiting(session, desk.station_id, now=clock.now())
         for broadcast in await broadcasts.claim_sending(session, desk.station_id):
             await broadcasts.finish_if_ended(session, broadcast)
 
@@ -142,6 +153,7 @@ class Job:
 
 JOBS = (
     Job(send_deliveries, every=timedelta(seconds=1)),
+    Job(send_mass, every=timedelta(seconds=1)),  # beside the outbox: a mass job of minutes holds up no reply
     Job(move_broadcasts, every=timedelta(seconds=1)),
     Job(resume_messages, every=timedelta(seconds=5)),
     Job(fetch_pictures, every=timedelta(seconds=5)),

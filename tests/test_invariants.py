@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -600,9 +600,9 @@ async def test_5_an_end_the_database_refuses_does_not_take_others_with_it(
 ) -> None:
     write_sent = deliveries.sent
 
-    async def refused_for_one(session: Any, delivery_id: int, platform_id: str) -> None:
-        await write_sent(session, delivery_id, platform_id)
-        if delivery_id == 2:
+    async def refused_for_one(session: Any, taken: Sequence[deliveries.Taken]) -> None:
+        await write_sent(session, taken)
+        if any(one.parcel.id == 2 for one in taken):
             await session.execute(update(Delivery).where(Delivery.id == 2).values(code="9" * 300))
 
     async with House.opened(furnished_postgres_url) as house:

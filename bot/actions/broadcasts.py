@@ -2,25 +2,29 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Insert, and_, case, func, insert, literal, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
 from bot.actions.audit import Actor, record
 from bot.actions.errors import ActionError, Conflict, NotAllowed
+from bot.reach import Rules
 from bot.store.live import Change, Kind, announce
 from bot.store.models import (
     BROADCAST_ARROWS,
+    Base,
     Broadcast,
     BroadcastState,
     Delivery,
     DeliveryRoute,
     DeliveryState,
+    MassJob,
+    MassJobState,
     Officer,
     Repeat,
     Resident,
@@ -29,10 +33,12 @@ from bot.store.models import (
 )
 
 WARNING_RANK = 10  # behind every chat message in the outbox
-CHUNK_RESIDENTS = 500  # delivery rows written in one transaction
+CHUNK_RESIDENTS = 2000  # delivery rows written in one transaction: a resident who writes meanwhile waits for it
 BODY_CHARACTERS = 600  # what every platform takes in one message
 TITLE_CHARACTERS = 60
 DEFAULT_LIFE = timedelta(days=2)  # a warning that could not be sent by then is stale
+MASS_PER_MONTH = 4  # what the platform lets through to each resident; the fifth would be dropped in silence
+_CHINA = timezone(timedelta(hours=8))
 _SAMPLES = 3
 WRITING_ROLES = (Role.OFFICER, Role.CHIEF)
 APPROVING_ROLES = (Role.CHIEF, Role.REVIEWER)  # the reviewer, so that a chief's own warning has a second person too
@@ -70,10 +76,13 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Deliveries by state, and why some did not arrive."""
+    """Deliveries by state, and why some did not arrive. Of those sent, `submitted` were only given to the platform's
+    mass sending, which never says whom it reached; of those queued, `waiting` wait for the resident's next message."""
 
     states: dict[DeliveryState, int]
     reasons: list[tuple[str, int]]
+    submitted: int = 0
+    waiting: int = 0
 
     @property
     def total(self) -> int:
@@ -81,7 +90,7 @@ class Progress:
 
     @property
     def arrived(self) -> int:
-        return self.states.get(DeliveryState.SENT, 0) + self.states.get(DeliveryState.DELIVERED, 0)
+        return self.states.get(DeliveryState.SENT, 0) + self.states.get(DeliveryState.DELIVERED, 0) - self.submitted
 
     @property
     def ended(self) -> int:
@@ -157,6 +166,11 @@ def check_draft(draft: Draft) -> None:
     check_audience(draft.audience)
 
 
+def broadcast_text(broadcast: Broadcast) -> str:
+    """What the recipients read."""
+    return f"【{broadcast.title}】\n{broadcast.body}"
+
+
 def seal_of(broadcast: Broadcast) -> str:
     """SHA-256 over everything the approver sees: what was approved is what is sent."""
     sealed = {
@@ -168,6 +182,11 @@ def seal_of(broadcast: Broadcast) -> str:
         "expires_at": broadcast.expires_at.astimezone(UTC).isoformat() if broadcast.expires_at else None,
     }
     return hashlib.sha256(json.dumps(sealed, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def is_sealed(broadcast: Broadcast) -> bool:
+    """Whether it is still what was approved."""
+    return broadcast.seal == seal_of(broadcast)
 
 
 def _sealed_time(broadcast: Broadcast) -> str | None:
@@ -295,10 +314,24 @@ async def _stop_unsealed(session: AsyncSession, broadcast: Broadcast) -> None:
 
 
 async def _skip_rest(session: AsyncSession, broadcast: Broadcast, reason: str) -> int:
+    """What has not left does not leave. A mass call that is on its way, or that the platform may have, is no longer
+    ours to stop."""
+    now = clock.now()
+    await session.execute(
+        update(MassJob)
+        .where(MassJob.broadcast_id == broadcast.id, MassJob.state == MassJobState.QUEUED, ~MassJob.unknown)
+        .values(state=MassJobState.FAILED, reason=reason, retry_at=None, finished_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    on_its_way = select(MassJob.id).where(MassJob.broadcast_id == broadcast.id, MassJob.state != MassJobState.FAILED)
     skipped = await session.execute(
         update(Delivery)
-        .where(Delivery.broadcast_id == broadcast.id, Delivery.state == DeliveryState.QUEUED)
-        .values(state=DeliveryState.SKIPPED, reason=reason, retry_at=None, finished_at=clock.now())
+        .where(
+            Delivery.broadcast_id == broadcast.id,
+            Delivery.state == DeliveryState.QUEUED,
+            or_(Delivery.mass_job_id.is_(None), Delivery.mass_job_id.not_in(on_its_way)),
+        )
+        .values(state=DeliveryState.SKIPPED, reason=reason, waits=False, retry_at=None, finished_at=now)
         .execution_options(synchronize_session=False)
         .returning(Delivery.id)
     )
@@ -386,64 +419,88 @@ async def claim_sending(session: AsyncSession, station_id: int) -> list[Broadcas
     return list((await session.execute(query)).scalars())
 
 
-async def expand(session: AsyncSession, broadcast: Broadcast) -> int:
+async def expand(session: AsyncSession, broadcast: Broadcast, rules: Mapping[str, Rules]) -> int:
     """Write delivery rows for the next chunk of the audience; 0 when each recipient has one.
 
-    A resident gets it on the address he used last; who has none gets a row that says so.
+    A resident gets it on the address he used last; who has none gets a row that says so. Where one call reaches
+    thousands (`rules`), it goes that way, unless he has had as many this month as the platform lets through.
     """
     now = clock.now()
     if broadcast.seal != seal_of(broadcast):
         await _stop_unsealed(session, broadcast)
         return 0
     belongs = _belongs(broadcast.station_id, Audience.from_json(broadcast.audience), now)
-    residents = list(
-        (
-            await session.execute(
-                select(Resident.id)
-                .where(belongs, Resident.id > broadcast.expanded_to)
-                .order_by(Resident.id)
-                .limit(CHUNK_RESIDENTS)
-            )
-        ).scalars()
-    )
-    if not residents:
+    chunk = select(Resident.id).where(belongs, Resident.id > broadcast.expanded_to)
+    chunk = chunk.order_by(Resident.id).limit(CHUNK_RESIDENTS)
+    last = (await session.execute(select(func.max(chunk.subquery().c.id)))).scalar_one()
+    if last is None:
         broadcast.expanded = True
         return 0
-    addresses = await _best_addresses(session, residents)
-    await session.execute(
-        insert(Delivery),
-        [_delivery(broadcast, resident, addresses.get(resident), now) for resident in residents],
-    )
-    broadcast.expanded_to = residents[-1]
+    mass = sorted(name for name, allowed in rules.items() if allowed.mass)
+    await session.execute(_expansion(broadcast, belongs, last, mass, now))
+    broadcast.expanded_to = last
     announce(session, Change(broadcast.station_id, Kind.DELIVERIES, 0))
-    return len(residents)
+    return CHUNK_RESIDENTS
 
 
-async def _best_addresses(session: AsyncSession, residents: Sequence[int]) -> dict[int, ResidentAddress]:
-    rows = await session.execute(
-        select(ResidentAddress)
-        .where(ResidentAddress.resident_id.in_(residents), ResidentAddress.following)
-        .order_by(ResidentAddress.last_inbound_at.is_not(None), ResidentAddress.last_inbound_at, ResidentAddress.id)
+def _expansion(
+    broadcast: Broadcast, belongs: ColumnElement[bool], last: int, mass: Sequence[str], now: datetime
+) -> Insert:
+    """One INSERT for a chunk, up to resident `last`: each beside the followed address he used last."""
+    used = ResidentAddress.last_inbound_at
+    latest = (
+        select(
+            ResidentAddress,
+            func.row_number()
+            .over(
+                partition_by=ResidentAddress.resident_id,
+                order_by=(used.is_not(None).desc(), used.desc(), ResidentAddress.id.desc()),
+            )
+            .label("place"),
+        )
+        .where(ResidentAddress.station_id == broadcast.station_id, ResidentAddress.following)
+        .where(ResidentAddress.resident_id > broadcast.expanded_to, ResidentAddress.resident_id <= last)
+        .subquery()
     )
-    return {address.resident_id: address for address in rows.scalars()}  # the last one wins: the latest used
-
-
-def _delivery(broadcast: Broadcast, resident_id: int, address: ResidentAddress | None, now: datetime) -> dict[str, Any]:
-    return {
-        "station_id": broadcast.station_id,
-        "broadcast_id": broadcast.id,
-        "resident_id": resident_id,
-        "address_id": address.id if address else None,
-        "channel": address.channel if address else "",
-        "route": DeliveryRoute.OUTBOX,
-        "state": DeliveryState.QUEUED if address else DeliveryState.SKIPPED,
-        "reason": None if address else "居民没有可用的联系渠道",
-        "rank": WARNING_RANK,
-        "attempts": 0,
-        "retry_at": now if address else None,
-        "created_at": now,
-        "finished_at": None if address else now,
+    address, columns = latest.c, Base.metadata.tables["deliveries"].c
+    has_none = address.id.is_(None)
+    by_mass = and_(
+        address.channel.in_(mass), or_(address.mass_month != china_month(now), address.mass_month.is_(None),
+                                       address.mass_count < MASS_PER_MONTH)
+    )  # fmt: skip
+    values: dict[str, Any] = {
+        "station_id": literal(broadcast.station_id, columns.station_id.type),
+        "broadcast_id": literal(broadcast.id, columns.broadcast_id.type),
+        "resident_id": Resident.id,
+        "address_id": address.id,
+        "channel": func.coalesce(address.channel, ""),
+        "route": case(
+            (by_mass, literal(DeliveryRoute.MASS, columns.route.type)),
+            else_=literal(DeliveryRoute.OUTBOX, columns.route.type),
+        ),
+        "state": case(
+            (has_none, literal(DeliveryState.SKIPPED, columns.state.type)),
+            else_=literal(DeliveryState.QUEUED, columns.state.type),
+        ),
+        "reason": case((has_none, "居民没有可用的联系渠道"), else_=null()),
+        "rank": literal(WARNING_RANK),
+        "retry_at": case((or_(has_none, by_mass), null()), else_=literal(now, columns.retry_at.type)),
+        "created_at": literal(now, columns.created_at.type),
+        "finished_at": case((has_none, literal(now, columns.finished_at.type)), else_=null()),
     }
+    chosen = (
+        select(*values.values())
+        .select_from(Resident)
+        .outerjoin(latest, and_(address.resident_id == Resident.id, address.place == 1))
+        .where(belongs, Resident.id > broadcast.expanded_to, Resident.id <= last)
+        .order_by(Resident.id)
+    )
+    return insert(Base.metadata.tables["deliveries"]).from_select(list(values), chosen)
+
+
+def china_month(now: datetime) -> str:
+    """The month in which the platform counts mass messages; it begins at midnight in China, wherever we run."""
+    return f"{now.astimezone(_CHINA):%Y-%m}"
 
 
 async def finish_if_ended(session: AsyncSession, broadcast: Broadcast) -> bool:
@@ -477,21 +534,34 @@ async def _unended(session: AsyncSession, broadcast: Broadcast) -> bool:
         )
         .limit(1)
     )
-    return (await session.execute(query)).first() is not None
+    unreported = (
+        select(MassJob.id)
+        .where(
+            MassJob.broadcast_id == broadcast.id,
+            MassJob.state.in_((MassJobState.QUEUED, MassJobState.SENDING, MassJobState.SUBMITTED)),
+        )
+        .limit(1)
+    )
+    if (await session.execute(query)).first() is not None:
+        return True
+    return (await session.execute(unreported)).first() is not None
 
 
 async def progress(session: AsyncSession, broadcast_id: int) -> Progress:
     """The figures of the result page."""
     rows = await session.execute(
-        select(Delivery.state, Delivery.reason, func.count())
+        select(Delivery.state, Delivery.route, Delivery.waits, Delivery.reason, func.count())
         .where(Delivery.broadcast_id == broadcast_id)
-        .group_by(Delivery.state, Delivery.reason)
+        .group_by(Delivery.state, Delivery.route, Delivery.waits, Delivery.reason)
         .order_by(case((Delivery.state == DeliveryState.FAILED, 0), else_=1), func.count().desc())
     )
     states: dict[DeliveryState, int] = {}
     reasons: list[tuple[str, int]] = []
-    for state, reason, count in rows:
+    submitted = waiting = 0
+    for state, route, waits, reason, count in rows:
         states[state] = states.get(state, 0) + count
+        submitted += count if (state, route) == (DeliveryState.SENT, DeliveryRoute.MASS) else 0
+        waiting += count if state is DeliveryState.QUEUED and waits else 0
         if reason and state in (DeliveryState.FAILED, DeliveryState.SKIPPED):
             reasons.append((reason, count))
-    return Progress(states, reasons)
+    return Progress(states, reasons, submitted, waiting)

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.message import Choice, Event, EventKind, Location, Message, Reply
+from bot.reach import Grant
 from bot.store.bulk import insert_if_new
 from bot.store.models import Author, Delivery, DeliveryRoute, DeliveryState, Direction, MessageState, StoredMessage
 
@@ -90,6 +91,8 @@ def _columns(message: Message, station_id: int, now: datetime) -> dict[str, Any]
         "state": MessageState.RECEIVED,
         "attempts": 0,
         "retry_at": now + HANDLING_LEASE,
+        "grant_count": message.grant.count if message.grant else None,
+        "grant_seconds": int(message.grant.lasting.total_seconds()) if message.grant else None,
         "indexed": False,
         "forgotten": False,
     }
@@ -110,9 +113,10 @@ def _details(message: Message) -> dict[str, Any] | None:
     return details or None
 
 
-def message_of(row: StoredMessage) -> Message:
-    """The message a row was made from."""
+def message_of(row: StoredMessage, now: datetime) -> Message:
+    """The message a row was made from; of what it granted, what is left of it `now`."""
     details = row.details or {}
+    lasting = row.created_at + timedelta(seconds=row.grant_seconds or 0) - now
     event, location = details.get("event"), details.get("location")
     return Message(
         channel=row.channel,
@@ -126,6 +130,7 @@ def message_of(row: StoredMessage) -> Message:
         location=Location(*location) if location else None,
         event=Event(EventKind(event[0]), event[1], event[2]) if event else None,
         extra=details.get("extra", {}),
+        grant=Grant(row.grant_count, lasting) if row.grant_count and lasting > timedelta(0) else None,
     )
 
 

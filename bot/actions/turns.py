@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.actions import conversations, deliveries
+from bot.actions import conversations, deliveries, ledger
 from bot.message import Reply
+from bot.reach import Grant
 from bot.router import KEEP, Answer, Turn
 from bot.store.live import Change, Kind, announce
 from bot.store.models import (
@@ -20,7 +21,6 @@ from bot.store.models import (
     DeliveryRoute,
     DeliveryState,
     MessageState,
-    ResidentAddress,
     StoredMessage,
 )
 
@@ -36,6 +36,8 @@ class Decided:
     conversation: Conversation  # as it was when deciding
     answer: Answer
     in_response: bool
+    grant: Grant | None = None  # what the resident's message lets us send
+    is_act: bool = True  # False: the platform reported something about him
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +137,9 @@ async def _touch(session: AsyncSession, turns: Sequence[Decided], now: datetime)
             for turn in turns
         ],
     )
-    addresses = [turn.conversation.address_id for turn in turns]
-    await session.execute(
-        update(ResidentAddress)
-        .where(ResidentAddress.id.in_(addresses))
-        .values(last_inbound_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    await deliveries.release_held(session, addresses, now=now)
+    acts = {turn.conversation.address_id: turn.grant for turn in turns if turn.is_act}
+    await ledger.heard(session, acts, now)
+    await deliveries.release_held(session, list(acts), now=now)
 
 
 async def _say(session: AsyncSession, turns: Sequence[Decided], now: datetime) -> dict[int, int]:
@@ -191,8 +188,11 @@ async def act(session: AsyncSession, turn: Turn, answer: Answer, *, now: datetim
     for name, value in understood(answer).items():
         setattr(turn.stored, name, value)
     turn.conversation.last_topic = answer.topic or turn.conversation.last_topic
-    turn.conversation.last_message_at = turn.conversation.address.last_inbound_at = now
-    await deliveries.release_held(session, [turn.conversation.address_id], now=now)
+    turn.conversation.last_message_at = now
+    message = turn.context.message
+    if message.is_act:
+        await ledger.heard(session, {turn.conversation.address_id: message.grant}, now)
+        await deliveries.release_held(session, [turn.conversation.address_id], now=now)
     announce(session, Change(turn.conversation.station_id, Kind.CONVERSATION, turn.conversation.id, "heard"))
     return reply if reply is not None and reply.text else None
 

@@ -1,10 +1,10 @@
 """What every channel to residents can do, and how sending fails."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from aiohttp import web
 
@@ -22,15 +22,41 @@ class Failure(StrEnum):
     CHANNEL_DOWN = "channel_down"  # credentials or permission: the whole channel stops until somebody mends it
 
 
-class SendError(Exception):
-    """A channel could not send. `code` is the platform's, `reason` one Chinese sentence for the officer."""
+class Recipient(StrEnum):
+    """What a refusal says of the recipient himself."""
 
-    def __init__(self, failure: Failure, code: str, reason: str, *, after: timedelta | None = None) -> None:
+    LEFT = "left"  # he no longer follows the account
+    REFUSED = "refused"  # blacklist, messages turned off, no openid of this account
+    LIMITED = "limited"  # his own account is frozen: asked again after some days
+    WINDOW_OVER = "window_over"  # the time in which we may write is over
+    WINDOW_USED = "window_used"  # … or the number of messages in it
+    NO_CONSENT = "no_consent"  # he has not accepted this kind of notice
+
+
+class SendError(Exception):
+    """A channel could not send. `code` is the platform's, `reason` one Chinese sentence for the officer.
+
+    `after`: a RETRY that the platform put off, for this and everything else on the channel. `about`: it is no fault of
+    this message, the platform gives nothing to this recipient. `alarm`: the station must be told.
+    """
+
+    def __init__(
+        self,
+        failure: Failure,
+        code: str,
+        reason: str,
+        *,
+        after: timedelta | None = None,
+        about: "Recipient | None" = None,
+        alarm: bool = False,
+    ) -> None:
         super().__init__(f"{failure} ({code})")
         self.failure = failure
         self.code = code
         self.reason = reason
         self.after = after
+        self.about = about
+        self.alarm = alarm
 
     @property
     def retryable(self) -> bool:
@@ -42,6 +68,38 @@ class Sent:
     """The platform took it; `platform_id` is its own number for the message where it gives one."""
 
     platform_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a notice may say of a message that waits."""
+
+    station: str
+    officer: str
+    at: datetime
+
+
+@runtime_checkable
+class NoticeSender(Protocol):
+    """A channel with `rules.notice`: it can tell a resident that a message waits."""
+
+    template_id: str  # of the notice in the settings
+
+    async def send_notice(self, address: str, waiting: Waiting, *, client_id: str) -> Sent:
+        """Raises SendError. The platform gives the same `client_id` once only where it can."""
+        ...
+
+
+@runtime_checkable
+class MassSender(Protocol):
+    """A channel with `rules.mass`: one call reaches thousands."""
+
+    async def send_mass(self, addresses: Sequence[str], reply: Reply, *, client_id: str) -> Sent:
+        """Give one reply to 2 to 10,000 addresses; `Sent.platform_id` is the job's. Raises SendError.
+
+        May be repeated with the same `client_id` (at most 32 bytes) within 24 hours: the platform sends it once.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +174,13 @@ class Channel(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+def notice_sender(channel: object) -> NoticeSender | None:
+    """The channel, if it can tell residents that a message waits."""
+    return channel if isinstance(channel, NoticeSender) else None
+
+
+def mass_sender(channel: object) -> MassSender | None:
+    """The channel, if one call of it reaches thousands."""
+    return channel if isinstance(channel, MassSender) else None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -9,9 +10,9 @@ import structlog
 from aiohttp import web
 
 from bot import clock
-from bot.channels.base import Answer, Failure, Feed, Picture, PictureStore, SendError, Sent, TokenStore
+from bot.channels.base import Answer, Failure, Feed, Picture, PictureStore, SendError, Sent, TokenStore, Waiting
 from bot.channels.metrics import REFUSED_CALLBACKS, UNKNOWN_MESSAGES, UNSTORED_MESSAGES
-from bot.channels.platform_api import TOTAL_SECONDS
+from bot.channels.platform_api import LOST, TOTAL_SECONDS
 from bot.channels.wechat_api import WeChatApi
 from bot.channels.wechat_envelope import BODY_LIMIT_BYTES, Envelope, Opened, Reason, RefusedError, words_for_xml
 from bot.channels.wechat_errors import MEDIA_CODES, TOO_LONG
@@ -20,11 +21,12 @@ from bot.channels.wechat_messages import (
     cut_for_passive,
     fits_passive,
     message_of,
-    parts_of,
+    notice_fields,
     with_choices,
 )
 from bot.config import OfficialAccountSettings
 from bot.message import EventKind, Message, MessageKind, Reply
+from bot.parts import parts_of
 from bot.reach import Rules
 
 # The platform hangs up after 5 seconds and delivers again.
@@ -66,8 +68,17 @@ class OfficialAccount:
         self.name = settings.name
         self._feed = feed
         self._pictures = pictures
-        can_write_later = settings.account_type == "service"  # a subscription account has it only when verified
-        self.rules = Rules(windowed=True, writes_later=can_write_later, mass=can_write_later)
+        notice = settings.notice
+        self.template_id = notice.template_id if notice is not None else ""
+        self._notice = notice
+        self.rules = Rules(
+            windowed=True,
+            writes_later=settings.is_verified,
+            mass=settings.is_verified and settings.account_type == "service",  # the others cannot send to a list
+            notice=settings.is_verified and notice is not None,
+            consent_template=self.template_id if notice is not None and notice.kind == "subscription" else "",
+            part_bytes=PART_LIMIT_BYTES,
+        )
         self._body_seconds = body_seconds
         keys = [settings.encoding_aes_key, settings.previous_aes_key]
         self._envelope = Envelope(
@@ -203,6 +214,42 @@ class OfficialAccount:
             accepted += not instead
         return Sent()
 
+    async def send_mass(self, addresses: Sequence[str], reply: Reply, *, client_id: str) -> Sent:
+        """See bot.channels.base.MassSender. The same `client_id` again gives the first call's number (45065)."""
+        body = {
+            "touser": list(addresses),
+            "msgtype": "text",
+            "text": {"content": words_for_xml(reply.text)},
+            "clientmsgid": client_id,
+        }
+        answer = await self._api.post("/cgi-bin/message/mass/send", body)
+        number = answer.get("msg_id")
+        if isinstance(number, bool) or not isinstance(number, int | str) or not number:
+            raise SendError(Failure.UNKNOWN, "bad_answer", LOST.reason)
+        _log.info("mass job submitted", channel=self.name, size=len(addresses))
+        return Sent(str(number))
+
+    async def send_notice(self, address: str, waiting: Waiting, *, client_id: str) -> Sent:
+        """See bot.channels.base.NoticeSender."""
+        if self._notice is None:
+            raise SendError(Failure.REFUSED, "no_notice", "公众号没有设置通知模板，没有通知居民。")
+        body: dict[str, object] = {
+            "touser": address,
+            "template_id": self._notice.template_id,
+            "data": notice_fields(self._notice.fields, waiting),
+        }
+        if self._notice.kind == "subscription":
+            answer = await self._api.post("/cgi-bin/message/subscribe/bizsend", body)
+        else:
+            try:
+                answer = await self._api.post("/cgi-bin/message/template/send", {**body, "client_msg_id": client_id})
+            except SendError as error:
+                if error.failure is not Failure.UNKNOWN:
+                    raise
+                # The platform knows the call by its client_msg_id, so that a second one is harmless.
+                raise SendError(Failure.RETRY, error.code, error.reason) from None
+        return Sent(str(answer.get("msgid") or ""))
+
     async def fetch_picture(self, media: str) -> Picture:
         """A picture a resident sent, while the platform keeps it; raises SendError."""
         return await self._api.download_picture(media)
@@ -260,7 +307,7 @@ def _success() -> web.Response:
 
 def _parts(reply: Reply) -> list[_Part]:
     """The messages one reply makes, in the order the resident shall read them."""
-    parts = [_Part(part) for part in parts_of(words_for_xml(with_choices(reply)))]
+    parts = [_Part(part) for part in parts_of(words_for_xml(with_choices(reply)), PART_LIMIT_BYTES)]
     if reply.picture is not None:
         parts.append(_Part(picture=reply.picture))
     return parts

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 
 from bot import clock
-from bot.channels.base import Failure, SendError
+from bot.channels.base import Failure, Recipient, SendError
 
 _ADDRESS_CODES = frozenset({40164, 60020})  # the caller's address is not allowed; the message names it
 _CHINA = timezone(timedelta(hours=8))  # daily quotas begin anew at midnight there, wherever this program runs
@@ -25,12 +25,14 @@ class Again(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorRow:
-    """One row: what it means for the delivery, the officer's sentence, whether the station must be told."""
+    """One row: what it means for the delivery, the officer's sentence, whether the station must be told, and what it
+    says of the recipient."""
 
     failure: Failure
     reason: str
     again: Again = Again.SOON
     alarm: bool = False
+    about: Recipient | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def error_of(row: ErrorRow, code: int | str, errmsg: str = "") -> SendError:
     reason = row.reason
     if code in _ADDRESS_CODES and (address := _address_in(errmsg)):
         reason = f"本机的 IP {address} 不在平台的白名单里，发送已停止。请管理员在平台后台加上它。"
-    return SendError(row.failure, str(code), reason, after=_wait(row.again))
+    return SendError(row.failure, str(code), reason, after=_wait(row.again), about=row.about, alarm=row.alarm)
 
 
 def request_id_in(errmsg: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bot.channels.base import Failure
+from bot.channels.base import Failure, Recipient
 from bot.channels.platform_errors import Again, ErrorRow, ErrorTable
 
 # Media ids live three days.
@@ -14,7 +14,11 @@ _BUSY = ErrorRow(Failure.RETRY, "微信平台繁忙，稍后自动重发。")
 _TOKEN = ErrorRow(
     Failure.CHANNEL_DOWN, "微信不认可接口凭证，刷新后仍被拒绝。请管理员检查公众号的 AppSecret。", alarm=True
 )
-_STRANGER = ErrorRow(Failure.REFUSED, "这位居民不属于当前公众号，无法送达。请管理员核对公众号设置，或改用电话联系。")
+_STRANGER = ErrorRow(
+    Failure.REFUSED,
+    "这位居民不属于当前公众号，无法送达。请管理员核对公众号设置，或改用电话联系。",
+    about=Recipient.REFUSED,
+)
 _MEDIA = ErrorRow(Failure.REFUSED, "图片已过期或微信不接受这种图片，请重新上传后再发。")
 _CREDENTIALS = ErrorRow(
     Failure.CHANNEL_DOWN, "公众号的 AppID 或 AppSecret 不正确，发送已停止。请管理员更正设置。", alarm=True
@@ -26,7 +30,7 @@ _CONFIRM = ErrorRow(
 _OURS = ErrorRow(Failure.REFUSED, "消息格式被微信拒绝，这是程序的错误。请把代码告诉管理员。", alarm=True)
 _BATCH = ErrorRow(Failure.REFUSED, "群发名单被微信拒绝，这是程序的错误。请把代码告诉管理员。", alarm=True)
 _TYPING = ErrorRow(Failure.REFUSED, "“正在输入”提示没有显示，不影响消息。")
-_UNFOLLOWED = ErrorRow(Failure.REFUSED, "居民已取消关注公众号，无法送达。请改用电话或上门联系。")
+_UNFOLLOWED = ErrorRow(Failure.REFUSED, "居民已取消关注公众号，无法送达。请改用电话或上门联系。", about=Recipient.LEFT)
 _ADMIN_TAP = ErrorRow(Failure.RETRY, "群发正在等待公众号管理员在微信里确认，30 分钟内有效。", Again.HALF_HOUR)
 
 _ROWS: Mapping[int, ErrorRow] = {
@@ -58,8 +62,17 @@ _ROWS: Mapping[int, ErrorRow] = {
     40200: ErrorRow(Failure.CHANNEL_DOWN, "这种公众号没有此项功能，发送已停止。请管理员核对账号类型。", alarm=True),
     43004: _UNFOLLOWED,
     50005: _UNFOLLOWED,
-    43019: ErrorRow(Failure.REFUSED, "居民在公众号的黑名单里，无法送达。如需联系，请管理员先移出黑名单。"),
-    43101: ErrorRow(Failure.LATER, "居民没有订阅这类通知，或订阅次数已用完。等居民下次来消息时再询问。"),
+    43019: ErrorRow(
+        Failure.REFUSED,
+        "居民在公众号的黑名单里，无法送达。如需联系，请管理员先移出黑名单。",
+        about=Recipient.REFUSED,
+    ),
+    40037: ErrorRow(Failure.REFUSED, "通知模板的编号不存在，请管理员核对设置里的 template_id。", alarm=True),
+    43101: ErrorRow(
+        Failure.LATER,
+        "居民没有订阅这类通知，或订阅次数已用完。等居民下次来消息时再询问。",
+        about=Recipient.NO_CONSENT,
+    ),
     43116: ErrorRow(Failure.REFUSED, "这个消息模板被微信限制使用，请管理员更换模板。", alarm=True),
     44004: _OURS,
     47001: _OURS,
@@ -69,9 +82,15 @@ _ROWS: Mapping[int, ErrorRow] = {
     45009: ErrorRow(Failure.RETRY, "公众号今天的发送次数已用完，明天零点后自动重发。", Again.TOMORROW, alarm=True),
     45011: ErrorRow(Failure.RETRY, "发送太快，微信要求稍等，一分钟后自动重发。", Again.MINUTE),
     45015: ErrorRow(
-        Failure.LATER, "居民 48 小时内没有来消息，微信不允许主动发送。等居民下次来消息时自动送出；急事请打电话。"
+        Failure.LATER,
+        "居民 48 小时内没有来消息，微信不允许主动发送。等居民下次来消息时自动送出；急事请打电话。",
+        about=Recipient.WINDOW_OVER,
     ),
-    45047: ErrorRow(Failure.LATER, "连续发送的条数已用完，等居民下次来消息时自动送出；急事请打电话。"),
+    45047: ErrorRow(
+        Failure.LATER,
+        "连续发送的条数已用完，等居民下次来消息时自动送出；急事请打电话。",
+        about=Recipient.WINDOW_USED,
+    ),
     45028: ErrorRow(Failure.RETRY, "本期的群发次数已用完，消息已改期。", Again.TOMORROW, alarm=True),
     45066: ErrorRow(Failure.RETRY, "同一条群发重复提交太快，一分钟后自动核对。", Again.MINUTE),
     45067: _OURS,
@@ -82,12 +101,18 @@ _ROWS: Mapping[int, ErrorRow] = {
         "公众号没有发送消息的权限（认证可能已过期），发送已停止。请管理员登录公众平台查看。",
         alarm=True,
     ),
-    48002: ErrorRow(Failure.REFUSED, "居民设置了不接收公众号消息，无法送达。请改用电话或上门联系。"),
+    48002: ErrorRow(
+        Failure.REFUSED, "居民设置了不接收公众号消息，无法送达。请改用电话或上门联系。", about=Recipient.REFUSED
+    ),
     48004: ErrorRow(
         Failure.CHANNEL_DOWN, "公众号的接口因违规被封禁，所有发送已停止。请管理员立即登录公众平台处理。", alarm=True
     ),
     48008: ErrorRow(Failure.REFUSED, "公众号没有发送这类消息的权限，请改用文字。"),
-    50002: ErrorRow(Failure.REFUSED, "居民的微信账号受限（冻结或注销），无法送达。请改用电话或上门联系。"),
+    50002: ErrorRow(
+        Failure.REFUSED,
+        "居民的微信账号受限（冻结或注销），无法送达。请改用电话或上门联系。",
+        about=Recipient.LIMITED,
+    ),
     70000: ErrorRow(Failure.REFUSED, "因未成年人保护限制，这条消息无法送达。请联系监护人。"),
     89504: _ADMIN_TAP,
     89505: _ADMIN_TAP,

@@ -1,27 +1,37 @@
 """What WeChat pushes, as a Message; what we say, as words and menus of WeChat."""
 
 import hashlib
+import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
 from urllib.parse import quote
 
 from bot import clock
+from bot.channels.base import Waiting
 from bot.channels.wechat_envelope import Fields, Opened, Reason, RefusedError
 from bot.message import Choice, Event, EventKind, Location, Message, MessageKind, Reply
+from bot.parts import first_bytes
+from bot.reach import Grant
 
 PASSIVE_LIMIT_CHARACTERS = 600  # both limits hold: one was seen to fail at 628 characters, one at 2048 bytes
 PASSIVE_LIMIT_BYTES = 2000
 PART_LIMIT_BYTES = 2048  # message/custom/send answers 45002 above it
 
 _PLATFORM_ID_LIMIT = 100  # as long as the column
+# What the platform lets us send because of what a resident does (in force for all accounts since August 2023).
+_BY_MESSAGE = Grant(5, timedelta(hours=48))
+_BY_TAP = Grant(3, timedelta(minutes=1))
+_TAPS = frozenset({"click", "scancode_push", "scancode_waitmsg", "subscribe", "scan"})  # VIEW and the others: nothing
+
+_CHINA = timezone(timedelta(hours=8))
+
 _SENDER = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _BETWEEN: Final = " · "
 _HINT = "……\n（内容较长，未能全部显示。请把问题说得更具体些，再问一次。）"
-_BREAKS = ("\n\n", "\n", "。", "！", "？", "；", ". ", "，", " ")  # where a long text may be parted, the best first
 
 _EVENTS = {
     "subscribe": EventKind.SUBSCRIBE,
@@ -33,6 +43,13 @@ _EVENTS = {
 }
 # Reports on a job of ours come with the job's number; the second may differ elsewhere when they come again.
 _JOB_EVENTS = frozenset({"masssendjobfinish", "templatesendjobfinish"})
+# What residents say of subscription notices, and what became of one: the event's name, the element that holds it.
+_NOTICE_EVENTS = {
+    "subscribe_msg_popup_event": "SubscribeMsgPopupEvent",
+    "subscribe_msg_change_event": "SubscribeMsgChangeEvent",
+    "subscribe_msg_sent_event": "SubscribeMsgSentEvent",
+}
+_NOTICE_MOST = 20  # templates in one event; a page offers three
 # About the account; the sender is the platform and no resident.
 _ACCOUNT_EVENTS = frozenset(
     {
@@ -59,6 +76,10 @@ _EXTRA = {
     "Ticket": "ticket",
     "Status": "status",
     "MsgID": "job",
+    "TotalCount": "total",
+    "FilterCount": "filtered",
+    "SentCount": "sent",
+    "ErrorCount": "errors",
 }
 _MEDIA_KINDS = {
     "image": MessageKind.IMAGE,
@@ -81,18 +102,22 @@ def message_of(channel: str, opened: Opened) -> Message:
     unknown = Message(
         channel=channel,
         sender=sender,
-        platform_id=_platform_id(fields, kind),
+        platform_id=_platform_id(fields, kind, parsed),
         kind=MessageKind.UNKNOWN,
         sent_at=_sent_at(fields.get("CreateTime")),
         text=fields.get("Content"),
         extra={"type": kind[:40], **_kept(fields, "Title", "Description", "AppId", "PagePath", "Url", "MediaId")},
+        grant=_BY_MESSAGE if kind and kind != "event" else None,
     )
     if kind == "event" and fields.get("Event").strip():
         return _event(unknown, fields, parsed)
     if fields.doubled:
         return unknown  # two readers could read two different messages: a person shall look at it
     if kind == "text" and "Content" in fields.values:
-        return replace(unknown, kind=MessageKind.TEXT, extra=_kept(fields, "bizmsgmenuid"))
+        # A tap on our own line of choices comes as a text with this field. The platform counts it as a tap on a menu,
+        # so a whole window is not promised on its account: one typed word opens that.
+        grant = _BY_TAP if "bizmsgmenuid" in fields.values else _BY_MESSAGE
+        return replace(unknown, kind=MessageKind.TEXT, extra=_kept(fields, "bizmsgmenuid"), grant=grant)
     if kind in _MEDIA_KINDS and _words(parsed.media_id):
         return replace(
             unknown,
@@ -122,11 +147,28 @@ def _event(message: Message, fields: Fields, parsed: Any) -> Message:
     # wants to say where he is sends a place.
     extra = _kept(fields, "Ticket", "Status", "MsgID")
     if name.lower() in _ACCOUNT_EVENTS:
-        extra["about"] = "account"
-    return replace(message, kind=MessageKind.EVENT, text="", event=Event(kind, key=key, name=name[:60]), extra=extra)
+        extra |= {"about": "account", **_kept(fields, "TotalCount", "FilterCount", "SentCount", "ErrorCount")}
+    if notices := _notices(name, parsed):
+        extra["notices"] = json.dumps(notices, ensure_ascii=False)
+    grant = _BY_TAP if name.lower() in _TAPS else None
+    event = Event(kind, key=key, name=name[:60])
+    return replace(message, kind=MessageKind.EVENT, text="", event=event, extra=extra, grant=grant)
 
 
-def _platform_id(fields: Fields, kind: str) -> str:
+def _notices(name: str, parsed: Any) -> list[dict[str, str]]:
+    """The items of an event about subscription notices: one `List` or many."""
+    held = getattr(parsed, "_data", {}).get(_NOTICE_EVENTS.get(name.lower(), ""))
+    items = held.get("List") if isinstance(held, dict) else None
+    found = items if isinstance(items, list) else [items]
+    names = {"TemplateId": "template", "SubscribeStatusString": "status", "MsgID": "job", "ErrorCode": "code"}
+    return [
+        {names[key]: _words(value).strip()[:80] for key, value in item.items() if key in names}
+        for item in found[:_NOTICE_MOST]
+        if isinstance(item, dict)
+    ]
+
+
+def _platform_id(fields: Fields, kind: str, parsed: Any) -> str:
     """What stays the same when the platform delivers again: MsgId, or what an event is made of."""
     number = fields.get("MsgId").strip()
     if kind != "event" and re.fullmatch(r"[0-9]{1,20}", number):
@@ -135,6 +177,8 @@ def _platform_id(fields: Fields, kind: str) -> str:
         name, when, key = fields.get("Event").strip().lower(), fields.get("CreateTime").strip(), fields.get("EventKey")
         if name in _JOB_EVENTS:
             when, key = "job", fields.get("MsgID").strip()
+        elif name == "subscribe_msg_sent_event":  # two notices may end in the same second
+            key = ",".join(item.get("job", "") for item in _notices(name, parsed))
         wanted = f"event:{when}:{name}:{key}"
     else:
         wanted = "message:" + repr(sorted(fields.values.items()))
@@ -212,24 +256,24 @@ def cut_for_passive(text: str) -> str:
     if fits_passive(text):
         return text
     room = text[: PASSIVE_LIMIT_CHARACTERS - len(_HINT)]
-    return _first_bytes(room, PASSIVE_LIMIT_BYTES - len(_HINT.encode())).rstrip() + _HINT
+    return first_bytes(room, PASSIVE_LIMIT_BYTES - len(_HINT.encode())).rstrip() + _HINT
 
 
-def parts_of(text: str, limit_bytes: int = PART_LIMIT_BYTES) -> Iterator[str]:
-    """`text` in parts of at most `limit_bytes`, in order, parted between lines or sentences where it wastes little."""
-    while len(text.encode()) > limit_bytes:
-        head = _first_bytes(text, limit_bytes)
-        for mark in _BREAKS:
-            place = head.rfind(mark)
-            if place >= len(head) // 2:
-                head = head[: place + len(mark)]
-                break
-        if head.strip():
-            yield head.rstrip("\n")
-        text = text[len(head) :].lstrip("\n")
-    if text.strip():
-        yield text
+# How long a template's fields may be, by the beginning of their names; a longer one is refused as a whole (47003).
+_FIELD_CHARACTERS = {"thing": 20, "phrase": 5, "name": 10, "character_string": 32, "number": 32, "const": 20}
 
 
-def _first_bytes(text: str, limit: int) -> str:
-    return text.encode()[:limit].decode(errors="ignore")  # a character cut in two is left out
+def notice_fields(fields: Mapping[str, str], waiting: Waiting) -> dict[str, dict[str, str]]:
+    """The fields of a notice, filled in and as long as the platform takes them; times as they are in China."""
+    places = {
+        "{station}": waiting.station,
+        "{officer}": waiting.officer or "社区民警",
+        "{time}": f"{waiting.at.astimezone(_CHINA):%Y-%m-%d %H:%M}",
+    }
+    filled = {}
+    for name, words in fields.items():
+        for place, value in places.items():
+            words = words.replace(place, value)
+        limit = _FIELD_CHARACTERS.get(re.sub(r"\d+$", "", name), len(words))
+        filled[name] = {"value": words[:limit]}
+    return filled

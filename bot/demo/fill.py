@@ -12,9 +12,9 @@ import yaml
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
-from bot.actions import deliveries, stations
+from bot.actions import stations
 from bot.actions.audit import Actor, record
-from bot.actions.broadcasts import Audience, seal_of
+from bot.actions.broadcasts import Audience, broadcast_text, seal_of
 from bot.actions.residents import OCCUPATIONS
 from bot.actions.tickets import rank
 from bot.message import MessageKind
@@ -473,7 +473,7 @@ def _recipients(world: _World, broadcast: int, made_up: Broadcast, audience: Aud
             continue
         conversation = conversations.get(resident["id"])
         if conversation is not None:
-            text = deliveries.broadcast_text(made_up)
+            text = broadcast_text(made_up)
             latest = conversation["last_message_at"] or when
             message = _message(world, conversation, text, when, Author.STATION, broadcast_id=broadcast)
             conversation["last_message_at"] = max(latest, when)

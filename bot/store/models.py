@@ -99,7 +99,10 @@ class CommunityOfficer(Base):
 
 
 class Resident(Row, Base):
-    """A person who talks to us. What he did not tell stays None; `erased_at` means that the rest was taken away."""
+    """A person who talks to us. What he did not tell stays None; `erased_at` means that the rest was taken away.
+
+    Who turned out to be somebody we know leaves an empty row that says who (`merged_into_id`).
+    """
 
     __tablename__ = "residents"
     __table_args__ = (
@@ -122,12 +125,14 @@ class Resident(Row, Base):
     wants_warnings: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime]
     erased_at: Mapped[datetime | None]
+    merged_into_id: Mapped[int | None] = mapped_column(ForeignKey("residents.id"))
 
     community: Mapped[Community | None] = relationship(lazy="raise")
 
 
 class ResidentAddress(Row, Base):
-    """A resident on a channel: openid, or web visitor. `window_until` and `window_left` say what may be sent now.
+    """A resident on a channel: openid, or web visitor. The columns from `window_until` on are the ledger of what may be
+    sent: see bot.actions.ledger.
 
     `union_id` is the platform's number for the person behind several addresses; `looked_up_at` is when the platform was
     asked who this is (None: still to be asked, where the platform can be).
@@ -149,11 +154,27 @@ class ResidentAddress(Row, Base):
     last_inbound_at: Mapped[datetime | None]
     window_until: Mapped[datetime | None]
     window_left: Mapped[int] = mapped_column(default=0)
+    refused_until: Mapped[datetime | None]  # the platform delivers nothing to him; after this it is asked again …
+    refused_why: Mapped[str | None] = mapped_column(String(200))  # … and this is why
+    notified_at: Mapped[datetime | None]  # told that a message waits; None again with his next message
+    mass_month: Mapped[str | None] = mapped_column(String(7))  # the month in China, "2026-11", in which he got …
+    mass_count: Mapped[int] = mapped_column(default=0)  # … so many mass messages
     union_id: Mapped[str | None] = mapped_column(String(64))
     looked_up_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
     resident: Mapped[Resident] = relationship(lazy="raise")
+
+
+class NoticeConsent(Base):
+    """A resident accepted notices of a subscription template; the row goes when he or the platform says no."""
+
+    __tablename__ = "notice_consents"
+
+    station_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    address_id: Mapped[int] = mapped_column(ForeignKey("resident_addresses.id"), primary_key=True)
+    template_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    accepted_at: Mapped[datetime]
 
 
 class LinkCode(Row, Base):
@@ -265,6 +286,8 @@ class StoredMessage(Row, Base):
     state: Mapped[MessageState] = mapped_column(_state(MessageState))
     attempts: Mapped[int] = mapped_column(default=0)
     retry_at: Mapped[datetime | None]
+    grant_count: Mapped[int | None]  # what it lets us send, for a message that is handled after a restart:
+    grant_seconds: Mapped[int | None]  # so many messages within so many seconds
     decision: Mapped[str | None] = mapped_column(String(20))
     topic: Mapped[str | None] = mapped_column(String(60))
     candidates: Mapped[list[Any] | None]  # [[topic, score], …], best first
@@ -504,7 +527,10 @@ class DeliveryState(StrEnum):
 
 
 DELIVERY_ARROWS: dict[DeliveryState, frozenset[DeliveryState]] = {
-    DeliveryState.QUEUED: frozenset({DeliveryState.SENDING, DeliveryState.SKIPPED, DeliveryState.FAILED}),
+    # Straight to SENT: one call gave a mass message to thousands, and each row only learns of it.
+    DeliveryState.QUEUED: frozenset(
+        {DeliveryState.SENDING, DeliveryState.SKIPPED, DeliveryState.FAILED, DeliveryState.SENT}
+    ),
     DeliveryState.SENDING: frozenset(
         {DeliveryState.SENT, DeliveryState.QUEUED, DeliveryState.FAILED, DeliveryState.SKIPPED}
     ),
@@ -517,7 +543,63 @@ DELIVERY_ARROWS: dict[DeliveryState, frozenset[DeliveryState]] = {
 
 class DeliveryRoute(StrEnum):
     RESPONSE = "response"  # in the HTTP response to the resident's own message
-    OUTBOX = "outbox"
+    OUTBOX = "outbox"  # a customer-service message, or whatever the channel sends one by one
+    MASS = "mass"  # one call for thousands: see MassJob
+    NOTICE = "notice"  # not the message itself but a word that it waits
+
+
+class MassJobState(StrEnum):
+    QUEUED = "queued"
+    SENDING = "sending"
+    SUBMITTED = "submitted"  # the platform took it; what it did with it comes later
+    DONE = "done"
+    FAILED = "failed"
+
+
+MASS_JOB_ARROWS: dict[MassJobState, frozenset[MassJobState]] = {
+    MassJobState.QUEUED: frozenset({MassJobState.SENDING, MassJobState.FAILED}),
+    MassJobState.SENDING: frozenset({MassJobState.SUBMITTED, MassJobState.QUEUED, MassJobState.FAILED}),
+    MassJobState.SUBMITTED: frozenset({MassJobState.DONE, MassJobState.FAILED}),
+    MassJobState.DONE: frozenset({MassJobState.FAILED}),  # the platform's refusal came after we had given up waiting
+    MassJobState.FAILED: frozenset(),
+}
+
+
+class MassJob(Row, Base):
+    """One call that gives a warning to thousands. The platform knows it by `client_id`, so that it can be repeated.
+
+    `settled_to` is the last delivery that was written down as submitted: that goes in parts after the call.
+    """
+
+    __tablename__ = "mass_jobs"
+    __table_args__ = (
+        UniqueConstraint("client_id"),  # one for each warning and batch
+        Index("ix_mass_jobs_due", "station_id", "state", "retry_at"),  # scheduler: what to submit next
+        Index("ix_mass_jobs_broadcast", "broadcast_id"),  # warning page
+        Index("ix_mass_jobs_report", "station_id", "channel", "msg_id"),  # the platform's report
+    )
+
+    broadcast_id: Mapped[int] = mapped_column(ForeignKey("broadcasts.id"))
+    channel: Mapped[str] = mapped_column(String(40))
+    client_id: Mapped[str] = mapped_column(String(32))
+    state: Mapped[MassJobState] = mapped_column(_state(MassJobState))
+    size: Mapped[int]
+    attempts: Mapped[int] = mapped_column(default=0)
+    retry_at: Mapped[datetime | None]  # due when passed; while SENDING: the end of the sender's lease
+    unknown: Mapped[bool] = mapped_column(default=False)  # an answer was lost: the platform may have it
+    msg_id: Mapped[str | None] = mapped_column(String(40))  # the platform's
+    settled: Mapped[bool] = mapped_column(default=False)
+    settled_to: Mapped[int] = mapped_column(BigId, default=0)
+    total: Mapped[int | None]  # the platform's figures, which are approximate
+    filtered: Mapped[int | None]
+    sent: Mapped[int | None]
+    errors: Mapped[int | None]
+    code: Mapped[str | None] = mapped_column(String(40))
+    reason: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+    first_tried_at: Mapped[datetime | None]
+    submitted_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
 
 
 class Delivery(Row, Base):
@@ -526,10 +608,12 @@ class Delivery(Row, Base):
     __tablename__ = "deliveries"
     __table_args__ = (
         UniqueConstraint("broadcast_id", "resident_id"),  # a warning reaches each recipient once
-        Index("ix_deliveries_due", "state", "retry_at", "rank"),  # outbox: what to send next
+        # outbox: what to send next, in its order, so that a page of it does not sort all that waits
+        Index("ix_deliveries_due", "station_id", "state", "route", "rank", "id", "retry_at"),
         Index("ix_deliveries_address", "address_id", "state"),  # outbox: one at a time to an address, in its order
         Index("ix_deliveries_message", "message_id"),  # ticket page: the state beside a reply
         Index("ix_deliveries_broadcast", "broadcast_id", "state"),  # warning page: counts
+        Index("ix_deliveries_mass_job", "mass_job_id", "id"),  # the recipients of one mass call
     )
 
     message_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id"))
@@ -544,9 +628,27 @@ class Delivery(Row, Base):
     retry_at: Mapped[datetime | None]  # due when passed; while SENDING: the end of the sender's lease
     code: Mapped[str | None] = mapped_column(String(20))
     reason: Mapped[str | None] = mapped_column(String(200))
+    waits: Mapped[bool] = mapped_column(default=False)  # while QUEUED: for the resident's next message
+    unknown: Mapped[bool] = mapped_column(default=False)  # while FAILED: the platform may have it all the same
+    from_character: Mapped[int] = mapped_column(default=0)  # the rest of a long text begins there
+    mass_job_id: Mapped[int | None] = mapped_column(ForeignKey("mass_jobs.id"))
     platform_id: Mapped[str | None] = mapped_column(String(100))
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+
+
+class ParkedChannel(Base):
+    """A channel through which nothing goes until `until`; with `alarm` because somebody has to mend something."""
+
+    __tablename__ = "parked_channels"
+
+    station_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    channel: Mapped[str] = mapped_column(String(40), primary_key=True)
+    until: Mapped[datetime]
+    code: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str] = mapped_column(String(200))
+    alarm: Mapped[bool]
+    since: Mapped[datetime]
 
 
 class PlatformToken(Base):

@@ -5,10 +5,11 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
-from bot.actions import broadcasts
+from bot.actions import broadcasts, deliveries
 from bot.actions.audit import Actor
 from bot.actions.broadcasts import Audience, Draft
 from bot.channels.base import Failure, SendError
+from bot.reach import Rules
 from bot.store import access
 from bot.store.models import Author, Broadcast, BroadcastState, DeliveryState, Repeat, ResidentAddress, StoredMessage
 from scheduler import jobs
@@ -133,7 +134,7 @@ async def test_chat_overtakes_a_warning(house: House) -> None:
     assert to_the_same == ["已处理。", "【防诈提醒】\n不要转账。"]
 
 
-async def test_the_result_page_counts_states_and_names_reasons(house: House) -> None:
+async def test_the_result_page_counts_states_and_names_reasons(house: House, frozen: FrozenClock) -> None:
     await house.add_resident(None)
     for n in range(4):
         await house.add_resident(f"o-{n}")
@@ -143,7 +144,16 @@ async def test_the_result_page_counts_states_and_names_reasons(house: House) -> 
     await tick(house)
     async with house.store.read() as session:
         progress = await broadcasts.progress(session, number)
-    assert progress.states == {DeliveryState.FAILED: 3, DeliveryState.SENT: 1, DeliveryState.SKIPPED: 1}
-    assert (progress.total, progress.arrived, progress.ended) == (5, 1, 5)
-    assert dict(progress.reasons) == {"居民没有关注": 2, "48小时内没有互动": 1, "居民没有可用的联系渠道": 1}
+    ends = {DeliveryState.FAILED: 2, DeliveryState.SENT: 1, DeliveryState.SKIPPED: 1}
+    assert progress.states == {**ends, DeliveryState.QUEUED: 1}
+    assert (progress.total, progress.arrived, progress.ended, progress.waiting) == (5, 1, 4, 1)
+    assert await states(house) == [BroadcastState.SENDING]
+    house.channel.rules = Rules(windowed=True)  # he never wrote again, and the warning got old
+    frozen.now += broadcasts.DEFAULT_LIFE
+    await tick(house)
+    async with house.store.read() as session:
+        progress = await broadcasts.progress(session, number)
+    assert dict(progress.reasons) == {
+        "居民没有关注": 2, deliveries.STALE_WARNING_REASON: 1, "居民没有可用的联系渠道": 1
+    }  # fmt: skip
     assert await states(house) == [BroadcastState.DONE]

@@ -11,11 +11,13 @@ from bot.actions.errors import Conflict
 from bot.store.models import (
     BROADCAST_ARROWS,
     DELIVERY_ARROWS,
+    MASS_JOB_ARROWS,
     REFERRAL_ARROWS,
     TICKET_ARROWS,
     Broadcast,
     BroadcastState,
     DeliveryState,
+    MassJobState,
     ReferralState,
     Ticket,
     TicketState,
@@ -33,16 +35,21 @@ ALLOWED: dict[type[StrEnum], set[str]] = {
         "sending done", "sending cancelled", "sending expired",
     },
     DeliveryState: {
-        "queued sending", "queued skipped", "queued failed",
+        "queued sending", "queued skipped", "queued failed", "queued sent",
         "sending sent", "sending queued", "sending failed", "sending skipped", "sent delivered", "sent failed",
     },
     ReferralState: {"open answered", "open closed", "answered closed"},
+    MassJobState: {
+        "queued sending", "queued failed", "sending submitted", "sending queued", "sending failed",
+        "submitted done", "submitted failed", "done failed",
+    },
 }  # fmt: skip
 ARROWS: dict[type[StrEnum], Any] = {
     TicketState: TICKET_ARROWS,
     BroadcastState: BROADCAST_ARROWS,
     DeliveryState: DELIVERY_ARROWS,
     ReferralState: REFERRAL_ARROWS,
+    MassJobState: MASS_JOB_ARROWS,
 }
 PAIRS = [(kind, *pair) for kind in ARROWS for pair in itertools.product(kind, repeat=2)]
 

@@ -34,7 +34,7 @@ async def expand(house: House, path: str) -> None:
     async with house.store.write() as session:
         row = await session.get_one(Broadcast, int(path.rsplit("/", 1)[1]))
         await actions.start(session, row)
-        while await actions.expand(session, row):
+        while await actions.expand(session, row, {}):
             pass
 
 

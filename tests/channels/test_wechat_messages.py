@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from multidict import MultiDict
 
 from bot.channels.wechat_envelope import RefusedError
-from bot.channels.wechat_messages import cut_for_passive, fits_passive, message_of, parts_of, with_choices
+from bot.channels.wechat_messages import cut_for_passive, fits_passive, message_of, with_choices
 from bot.message import Choice, Event, EventKind, Location, Message, MessageKind, Reply
+from bot.parts import parts_of
 from tests.channels.conftest import OPENID, Moment
 from tests.channels.test_wechat_envelope import envelope, open_signed
 from tests.fakes.wechat.cipher import xml_of
@@ -275,7 +276,7 @@ def test_parts_keep_order_and_lose_nothing_but_line_ends(text: str, limit: int) 
 
 def test_a_long_text_is_parted_between_sentences() -> None:
     text = "\n".join(f"第{n}条：" + "请带好材料。" * 20 for n in range(20))
-    parts = list(parts_of(text))
+    parts = list(parts_of(text, 2048))
     assert len(parts) == -(-len(text.encode()) // 2048) or len(parts) <= 5
     assert all(part.startswith("第") and part.endswith("。") for part in parts)
     assert "\n".join(parts) == text

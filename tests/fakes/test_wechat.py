@@ -3,69 +3,14 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
-from bot import clock
+from tests.fakes.conftest import OPENID, Caller
 from tests.fakes.wechat import CHINA, FakeWeChat
-
-OPENID = "o-resident-1"
-
-
-@pytest.fixture(autouse=True)
-def _noon() -> Iterator[None]:
-    clock.set_source(lambda: datetime(2026, 11, 22, 4, 0, tzinfo=UTC))
-    yield
-    clock.set_source(None)
-
-
-@pytest.fixture
-async def wechat() -> AsyncIterator[FakeWeChat]:
-    async with FakeWeChat() as wechat:
-        yield wechat
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as http:
-        yield http
-
-
-class Caller:
-    """A program that uses the API."""
-
-    def __init__(self, wechat: FakeWeChat, http: aiohttp.ClientSession) -> None:
-        self.wechat, self.http, self.token = wechat, http, ""
-
-    async def stable_token(self, **changed: Any) -> dict[str, Any]:
-        body = {"grant_type": "client_credential", "appid": self.wechat.app_id, "secret": self.wechat.secret, **changed}
-        async with self.http.post(f"{self.wechat.url}/cgi-bin/stable_token", json=body) as response:
-            found: dict[str, Any] = await response.json(content_type=None)
-            self.token = found.get("access_token", self.token)
-            return found
-
-    async def post(self, path: str, body: object) -> dict[str, Any]:
-        url = f"{self.wechat.url}/cgi-bin/{path}?access_token={self.token}"
-        async with self.http.post(url, json=body) as response:
-            found: dict[str, Any] = await response.json(content_type=None)
-            return found
-
-    async def send(self, openid: str = OPENID, words: str = "好") -> int:
-        body = {"touser": openid, "msgtype": "text", "text": {"content": words}}
-        code: int = (await self.post("message/custom/send", body))["errcode"]
-        return code
-
-
-@pytest.fixture
-async def caller(wechat: FakeWeChat, http: aiohttp.ClientSession) -> Caller:
-    caller = Caller(wechat, http)
-    await caller.stable_token()
-    return caller
 
 
 async def test_grants_replace_each_other_and_never_add(wechat: FakeWeChat, caller: Caller) -> None:

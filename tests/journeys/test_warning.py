@@ -30,6 +30,7 @@ from bot.store.models import (
     StoredMessage,
 )
 from scheduler import jobs
+from scheduler.mass import MassOutbox
 from scheduler.outbox import AT_ONCE, Outbox
 from tests.console.house import Browser, House, console_config, furnish
 from tests.support.knowledge import KnownSayings
@@ -75,6 +76,7 @@ class Village:
             visitors_kept=timedelta(days=180),
             channels={"web": self.channel},
             outbox=Outbox(self.store, station_id, {"web": self.channel}),
+            mass=MassOutbox(self.store, station_id, {"web": self.channel}),
             resume=resume,
             words=str.split,
         )
@@ -415,7 +417,7 @@ async def _expand(village: Village, number: int, *, killed: bool) -> None:
     try:
         async with village.store.write() as session:
             row = await session.get_one(Broadcast, number)
-            await broadcasts.expand(session, row)
+            await broadcasts.expand(session, row, {})
             if killed:
                 raise KilledError
     except KilledError:
@@ -464,7 +466,7 @@ async def test_killed_while_sending_it_is_not_sent_twice_unasked(village: Villag
     async with village.store.write() as session:
         for due in await broadcasts.claim_due(session, desk.station_id):
             await broadcasts.start(session, due)
-            await broadcasts.expand(session, due)
+            await broadcasts.expand(session, due, {})
     async with village.store.write() as session:  # claimed, and then the power went
         await session.execute(
             update(Delivery).values(state=DeliveryState.SENDING, retry_at=time.now + timedelta(seconds=60))

@@ -44,6 +44,7 @@ from bot.store.models import (
 )
 from knowledge import Knowledge
 from scheduler import jobs
+from scheduler.mass import MassOutbox
 from scheduler.outbox import Outbox
 from tests.support.knowledge import KnownSayings
 
@@ -206,6 +207,7 @@ class House:
             visitors_kept=timedelta(days=180),
             channels={CHANNEL: self.channel},
             outbox=self.outbox,
+            mass=MassOutbox(store, station.id, {CHANNEL: self.channel}),
             resume=self.dispatcher.resume,
             words=self.knowledge.words,
         )

@@ -106,6 +106,17 @@ def upgrade() -> None:
         sa.UniqueConstraint("station_id", "username", name=op.f("uq_officers_station_id_username")),
     )
     op.create_table(
+        "parked_channels",
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("until", types.UtcDateTime(), nullable=False),
+        sa.Column("code", sa.String(length=20), nullable=False),
+        sa.Column("reason", sa.String(length=200), nullable=False),
+        sa.Column("alarm", sa.Boolean(), nullable=False),
+        sa.Column("since", types.UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("station_id", "channel", name=op.f("pk_parked_channels")),
+    )
+    op.create_table(
         "platform_tokens",
         sa.Column("station_id", types.BigId, nullable=False),
         sa.Column("channel", sa.String(length=40), nullable=False),
@@ -270,15 +281,57 @@ def upgrade() -> None:
         sa.Column("wants_warnings", sa.Boolean(), nullable=False),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("erased_at", types.UtcDateTime(), nullable=True),
+        sa.Column("merged_into_id", types.BigId, nullable=True),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
         sa.Column("station_id", types.BigId, nullable=False),
         sa.ForeignKeyConstraint(["community_id"], ["communities.id"], name=op.f("fk_residents_community_id")),
+        sa.ForeignKeyConstraint(["merged_into_id"], ["residents.id"], name=op.f("fk_residents_merged_into_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_residents")),
     )
     with op.batch_alter_table("residents", schema=None) as batch_op:
         batch_op.create_index("ix_residents_audience", ["station_id", "community_id", "birth_year"], unique=False)
         batch_op.create_index("ix_residents_name_index", ["station_id", "name_index"], unique=False)
         batch_op.create_index("ix_residents_phone_index", ["station_id", "phone_index"], unique=False)
+
+    op.create_table(
+        "mass_jobs",
+        sa.Column("broadcast_id", types.BigId, nullable=False),
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("client_id", sa.String(length=32), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum(
+                "queued", "sending", "submitted", "done", "failed", name="massjobstate", native_enum=False, length=20
+            ),
+            nullable=False,
+        ),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("retry_at", types.UtcDateTime(), nullable=True),
+        sa.Column("unknown", sa.Boolean(), nullable=False),
+        sa.Column("msg_id", sa.String(length=40), nullable=True),
+        sa.Column("settled", sa.Boolean(), nullable=False),
+        sa.Column("settled_to", types.BigId, nullable=False),
+        sa.Column("total", sa.Integer(), nullable=True),
+        sa.Column("filtered", sa.Integer(), nullable=True),
+        sa.Column("sent", sa.Integer(), nullable=True),
+        sa.Column("errors", sa.Integer(), nullable=True),
+        sa.Column("code", sa.String(length=40), nullable=True),
+        sa.Column("reason", sa.String(length=200), nullable=True),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("first_tried_at", types.UtcDateTime(), nullable=True),
+        sa.Column("submitted_at", types.UtcDateTime(), nullable=True),
+        sa.Column("finished_at", types.UtcDateTime(), nullable=True),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["broadcast_id"], ["broadcasts.id"], name=op.f("fk_mass_jobs_broadcast_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_mass_jobs")),
+        sa.UniqueConstraint("client_id", name=op.f("uq_mass_jobs_client_id")),
+    )
+    with op.batch_alter_table("mass_jobs", schema=None) as batch_op:
+        batch_op.create_index("ix_mass_jobs_broadcast", ["broadcast_id"], unique=False)
+        batch_op.create_index("ix_mass_jobs_due", ["station_id", "state", "retry_at"], unique=False)
+        batch_op.create_index("ix_mass_jobs_report", ["station_id", "channel", "msg_id"], unique=False)
 
     op.create_table(
         "resident_addresses",
@@ -290,6 +343,11 @@ def upgrade() -> None:
         sa.Column("last_inbound_at", types.UtcDateTime(), nullable=True),
         sa.Column("window_until", types.UtcDateTime(), nullable=True),
         sa.Column("window_left", sa.Integer(), nullable=False),
+        sa.Column("refused_until", types.UtcDateTime(), nullable=True),
+        sa.Column("refused_why", sa.String(length=200), nullable=True),
+        sa.Column("notified_at", types.UtcDateTime(), nullable=True),
+        sa.Column("mass_month", sa.String(length=7), nullable=True),
+        sa.Column("mass_count", sa.Integer(), nullable=False),
         sa.Column("union_id", sa.String(length=64), nullable=True),
         sa.Column("looked_up_at", types.UtcDateTime(), nullable=True),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
@@ -373,6 +431,15 @@ def upgrade() -> None:
         batch_op.create_index("ix_link_tries_at", ["station_id", "at"], unique=False)
 
     op.create_table(
+        "notice_consents",
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.Column("address_id", types.BigId, nullable=False),
+        sa.Column("template_id", sa.String(length=80), nullable=False),
+        sa.Column("accepted_at", types.UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(["address_id"], ["resident_addresses.id"], name=op.f("fk_notice_consents_address_id")),
+        sa.PrimaryKeyConstraint("station_id", "address_id", "template_id", name=op.f("pk_notice_consents")),
+    )
+    op.create_table(
         "media",
         sa.Column("content_type", sa.String(length=40), nullable=False),
         sa.Column("data", types.EncryptedBytes(), nullable=False),
@@ -427,6 +494,8 @@ def upgrade() -> None:
         ),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("retry_at", types.UtcDateTime(), nullable=True),
+        sa.Column("grant_count", sa.Integer(), nullable=True),
+        sa.Column("grant_seconds", sa.Integer(), nullable=True),
         sa.Column("decision", sa.String(length=20), nullable=True),
         sa.Column("topic", sa.String(length=60), nullable=True),
         sa.Column("candidates", types.Json, nullable=True),
@@ -468,7 +537,9 @@ def upgrade() -> None:
         sa.Column("address_id", types.BigId, nullable=True),
         sa.Column("channel", sa.String(length=40), nullable=False),
         sa.Column(
-            "route", sa.Enum("response", "outbox", name="deliveryroute", native_enum=False, length=20), nullable=False
+            "route",
+            sa.Enum("response", "outbox", "mass", "notice", name="deliveryroute", native_enum=False, length=20),
+            nullable=False,
         ),
         sa.Column(
             "state",
@@ -490,6 +561,10 @@ def upgrade() -> None:
         sa.Column("retry_at", types.UtcDateTime(), nullable=True),
         sa.Column("code", sa.String(length=20), nullable=True),
         sa.Column("reason", sa.String(length=200), nullable=True),
+        sa.Column("waits", sa.Boolean(), nullable=False),
+        sa.Column("unknown", sa.Boolean(), nullable=False),
+        sa.Column("from_character", sa.Integer(), nullable=False),
+        sa.Column("mass_job_id", types.BigId, nullable=True),
         sa.Column("platform_id", sa.String(length=100), nullable=True),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("finished_at", types.UtcDateTime(), nullable=True),
@@ -497,6 +572,7 @@ def upgrade() -> None:
         sa.Column("station_id", types.BigId, nullable=False),
         sa.ForeignKeyConstraint(["address_id"], ["resident_addresses.id"], name=op.f("fk_deliveries_address_id")),
         sa.ForeignKeyConstraint(["broadcast_id"], ["broadcasts.id"], name=op.f("fk_deliveries_broadcast_id")),
+        sa.ForeignKeyConstraint(["mass_job_id"], ["mass_jobs.id"], name=op.f("fk_deliveries_mass_job_id")),
         sa.ForeignKeyConstraint(["message_id"], ["messages.id"], name=op.f("fk_deliveries_message_id")),
         sa.ForeignKeyConstraint(["resident_id"], ["residents.id"], name=op.f("fk_deliveries_resident_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
@@ -505,7 +581,10 @@ def upgrade() -> None:
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.create_index("ix_deliveries_address", ["address_id", "state"], unique=False)
         batch_op.create_index("ix_deliveries_broadcast", ["broadcast_id", "state"], unique=False)
-        batch_op.create_index("ix_deliveries_due", ["state", "retry_at", "rank"], unique=False)
+        batch_op.create_index(
+            "ix_deliveries_due", ["station_id", "state", "route", "rank", "id", "retry_at"], unique=False
+        )
+        batch_op.create_index("ix_deliveries_mass_job", ["mass_job_id", "id"], unique=False)
         batch_op.create_index("ix_deliveries_message", ["message_id"], unique=False)
 
     op.create_table(
@@ -622,6 +701,7 @@ def downgrade() -> None:
     op.drop_table("tickets")
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.drop_index("ix_deliveries_message")
+        batch_op.drop_index("ix_deliveries_mass_job")
         batch_op.drop_index("ix_deliveries_due")
         batch_op.drop_index("ix_deliveries_broadcast")
         batch_op.drop_index("ix_deliveries_address")
@@ -637,6 +717,7 @@ def downgrade() -> None:
 
     op.drop_table("messages")
     op.drop_table("media")
+    op.drop_table("notice_consents")
     with op.batch_alter_table("link_tries", schema=None) as batch_op:
         batch_op.drop_index("ix_link_tries_at")
         batch_op.drop_index("ix_link_tries_address")
@@ -662,6 +743,12 @@ def downgrade() -> None:
         batch_op.drop_index("ix_resident_addresses_resident")
 
     op.drop_table("resident_addresses")
+    with op.batch_alter_table("mass_jobs", schema=None) as batch_op:
+        batch_op.drop_index("ix_mass_jobs_report")
+        batch_op.drop_index("ix_mass_jobs_due")
+        batch_op.drop_index("ix_mass_jobs_broadcast")
+
+    op.drop_table("mass_jobs")
     with op.batch_alter_table("residents", schema=None) as batch_op:
         batch_op.drop_index("ix_residents_phone_index")
         batch_op.drop_index("ix_residents_name_index")
@@ -696,6 +783,7 @@ def downgrade() -> None:
 
     op.drop_table("search_words")
     op.drop_table("platform_tokens")
+    op.drop_table("parked_channels")
     op.drop_table("officers")
     with op.batch_alter_table("login_failures", schema=None) as batch_op:
         batch_op.drop_index("ix_login_failures_username")

@@ -1,0 +1,104 @@
+"""The ledger: what each address lets us send now, kept as residents act, as we send and as the platform refuses."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, case, or_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.reach import Grant, Reach, Rules, Window, reach_of
+from bot.store.models import ResidentAddress
+
+REFUSED_FOR = timedelta(days=30)  # he set it so; only he can change it, and his next message shows that he did
+LIMITED_FOR = timedelta(days=7)  # his account was frozen; the platform may have thawed it
+
+_UNSYNCHRONIZED = {"synchronize_session": False}
+
+
+def reach_at(address: ResidentAddress, rules: Rules | None, now: datetime) -> Reach:
+    """When a message written now reaches this address."""
+    return reach_of(
+        rules,
+        Window(address.window_until, address.window_left),
+        following=address.following,
+        refused=refusal_of(address.refused_until, address.refused_why, now),
+        now=now,
+    )
+
+
+def refusal_of(until: datetime | None, why: str | None, now: datetime) -> str:
+    """Why the platform gives nothing to an address; "" when it may be asked."""
+    return (why or "") if until is not None and until > now else ""
+
+
+async def heard(session: AsyncSession, acts: Mapping[int, Grant | None], now: datetime) -> None:
+    """The residents at these addresses did something, which grants what it grants: one statement for all alike.
+
+    The rule of `Window.after`, in SQL, because a message may leave to the same address at this very moment. Whoever
+    acts can be reached again, whatever the platform said of him before.
+    """
+    alike: dict[Grant | None, list[int]] = {}
+    for address_id, grant in acts.items():
+        alike.setdefault(grant, []).append(address_id)
+    for grant, address_ids in sorted(alike.items(), key=lambda item: repr(item[0])):
+        await session.execute(
+            update(ResidentAddress)
+            .where(ResidentAddress.id.in_(address_ids))
+            .values(
+                last_inbound_at=now,
+                refused_until=None,
+                refused_why=None,
+                notified_at=None,
+                **({} if grant is None else _window_after(grant, now)),
+            )
+            .execution_options(**_UNSYNCHRONIZED)
+        )
+
+
+def _window_after(grant: Grant, now: datetime) -> Mapping[str, object]:
+    row, until = ResidentAddress, now + grant.lasting
+    gives_more = or_(row.window_left > grant.count, and_(row.window_left == grant.count, row.window_until >= until))
+    stays = and_(row.window_until > now, row.window_left >= 1, gives_more)
+    return {
+        "window_until": case((stays, row.window_until), else_=until),
+        "window_left": case((stays, row.window_left), else_=grant.count),
+    }
+
+
+async def spent(session: AsyncSession, costs: Mapping[int, int]) -> None:
+    """So many messages went to these addresses."""
+    for cost in sorted(set(costs.values())):
+        if cost > 0:
+            await session.execute(
+                update(ResidentAddress)
+                .where(ResidentAddress.id.in_([key for key, value in costs.items() if value == cost]))
+                .values(
+                    window_left=case((ResidentAddress.window_left > cost, ResidentAddress.window_left - cost), else_=0)
+                )
+                .execution_options(**_UNSYNCHRONIZED)
+            )
+
+
+async def close_window(session: AsyncSession, address_id: int, *, used: bool, now: datetime) -> None:
+    """The platform says that the window is over, or (`used`) that nothing is left in it: it knows better than we."""
+    values = {"window_left": 0} if used else {"window_until": now, "window_left": 0}
+    await _set(session, [address_id], values)
+
+
+async def refuse(session: AsyncSession, address_id: int, why: str, until: datetime) -> None:
+    """The platform gives nothing to this address until then, or until he writes."""
+    await _set(session, [address_id], {"refused_until": until, "refused_why": why[:200]})
+
+
+async def notified(session: AsyncSession, address_ids: Sequence[int], now: datetime) -> None:
+    """They are told that a message waits; not again before they have written."""
+    await _set(session, address_ids, {"notified_at": now})
+
+
+async def _set(session: AsyncSession, address_ids: Sequence[int], values: Mapping[str, object]) -> None:
+    await session.execute(
+        update(ResidentAddress)
+        .where(ResidentAddress.id.in_(address_ids))
+        .values(**values)
+        .execution_options(**_UNSYNCHRONIZED)
+    )
