@@ -2,7 +2,20 @@
 
 from bot.router import Answer, Context, Turn, route
 from bot.store.models import Priority
-from handlers import clarify, events, fallback, feedback, held, media, menu, numbered, questions, registration, urgent
+from handlers import (
+    clarify,
+    events,
+    fallback,
+    feedback,
+    held,
+    linking,
+    media,
+    menu,
+    numbered,
+    questions,
+    registration,
+    urgent,
+)
 from handlers.queue import hand_over
 
 ROUTERS = (
@@ -10,6 +23,7 @@ ROUTERS = (
     events.router,  # following, leaving, scanning: book-keeping that says little
     held.router,  # an officer speaks: nothing below may interrupt him
     clarify.choices,  # a number or a title, right after "did you mean"
+    linking.router,  # one person at two addresses: asks for a code here, types it there
     feedback.router,  # one word on the answer before; neither a question nor the step of a dialogue
     registration.router,  # a dialogue under way, and the words that begin one
     menu.router,

@@ -12,7 +12,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from bot import clock
-from bot.actions import broadcasts, mass, media, messages, reminders, retention
+from bot.actions import broadcasts, linking, mass, media, messages, reminders, retention
 from bot.channels.base import Channel, SendError
 from bot.store import search
 from bot.store.engine import Store
@@ -142,6 +142,7 @@ async def forget(desk: Desk) -> None:
             )
     async with desk.store.write() as session:
         await retention.forget_old_sessions(session, desk.station_id, now=clock.now())
+        await linking.forget_tries(session, desk.station_id, now=clock.now())
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,13 @@ ROUTES = (
     Route("POST", "/console/residents", residents.search, Permission.RESIDENTS, again=residents.show),
     Route("GET", _RESIDENT, residents.card, Permission.RESIDENTS),
     Route("POST", f"{_RESIDENT}/reveal", residents.reveal, Permission.RESIDENTS, again=residents.card),
+    Route(
+        "POST",
+        f"{_RESIDENT}/separate/{{address:\\d{{1,19}}}}",
+        residents.separate,
+        Permission.SEPARATE,
+        again=residents.card,
+    ),
     # the station's people and places
     Route("GET", "/console/officers", officers.show, Permission.MANAGE),
     Route("POST", "/console/officers", officers.add, Permission.MANAGE, again=officers.show),

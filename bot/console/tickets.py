@@ -1,7 +1,7 @@
 """The queue, one ticket's page, and everything an officer does to a ticket."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,6 +12,7 @@ from bot import clock
 from bot.actions import media, residents
 from bot.actions import tickets as actions
 from bot.actions.audit import record
+from bot.actions.conversations import where_met
 from bot.actions.errors import ActionError
 from bot.console.texts import EVENTS, OUTCOMES, PRIORITIES
 from bot.console.visit import Visit
@@ -19,7 +20,6 @@ from bot.message import EventKind, Reply
 from bot.store.access import access_officer, access_ticket
 from bot.store.models import AuditEvent, Note, Officer, Outcome, Priority, StoredMessage, Ticket, TicketState
 from bot.store.queries import (
-    TicketPage,
     all_tickets,
     open_tickets,
     own_communities,
@@ -32,7 +32,7 @@ from bot.store.queries import (
 
 REPLY_CHARACTERS = 600  # what every platform takes in one message
 NOTE_CHARACTERS = 2000
-_VIEWED_AGAIN_AFTER = timedelta(hours=1)  # one line in the audit log for each officer and ticket, else nobody reads it
+VIEWED_AGAIN_AFTER = timedelta(hours=1)  # one line in the audit log for each officer and page, else nobody reads it
 
 
 # --- the queue ------------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
             visit.officer.id,
             "ticket.viewed",
             f"ticket:{ticket.id}",
-            since=clock.now() - _VIEWED_AGAIN_AFTER,
+            since=clock.now() - VIEWED_AGAIN_AFTER,
         )
     if not viewed:
         async with visit.store.write() as session:
@@ -120,7 +120,8 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
         "ticket.html",
         ticket=ticket,
         page=page,
-        lines=_timeline(page),
+        met=where_met(page.spoken, ticket.conversation_id, now),
+        lines=timeline(page.messages, page.notes, page.events, page.officers),
         mine=ticket.assignee_id == officer.id and not closed,
         can_take=ticket.state in (TicketState.OPEN, TicketState.WAITING) and ticket.assignee_id != officer.id,
         colleagues=[
@@ -144,11 +145,16 @@ def _topics(visit: Visit) -> list[tuple[str, str]]:
     )
 
 
-def _timeline(page: TicketPage) -> list[Line]:
+def timeline(
+    messages: Sequence[StoredMessage],
+    notes: Sequence[Note],
+    events: Sequence[AuditEvent],
+    officers: dict[int, Officer],
+) -> list[Line]:
     """What was said, noted and done, in the order it happened."""
-    lines = [_message_line(message) for message in page.messages]
-    lines += [Line(note.created_at, note=note) for note in page.notes]
-    lines += [Line(event.at, event=_event_words(event, page.officers)) for event in page.events]
+    lines = [_message_line(message) for message in messages]
+    lines += [Line(note.created_at, note=note) for note in notes]
+    lines += [Line(event.at, event=_event_words(event, officers)) for event in events]
     return sorted(lines, key=lambda line: line.at)
 
 

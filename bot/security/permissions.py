@@ -13,6 +13,7 @@ class Permission(StrEnum):
     LEARN = "learn"  # see what was not understood, put it under topics, write entries
     REVIEW = "review"  # search and read chat logs, the audit log, exports
     RESIDENTS = "residents"  # look residents up, reveal personal data
+    SEPARATE = "separate"  # part addresses that were taken for one person's
     FIGURES = "figures"  # the station's figures
     MANAGE = "manage"  # officers, communities, settings; writes and approves entries, without residents' sentences
     SELF = "self"  # one's own password and second factor: everybody
@@ -31,6 +32,7 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
         Permission.LEARN,
         Permission.REVIEW,
         Permission.RESIDENTS,
+        Permission.SEPARATE,
         Permission.FIGURES,
     },
     Role.REVIEWER: _EVERYBODY | {Permission.REVIEW, Permission.APPROVE, Permission.FIGURES},
