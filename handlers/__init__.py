@@ -14,6 +14,7 @@ from handlers import (
     numbered,
     questions,
     registration,
+    tapped,
     urgent,
 )
 from handlers.queue import hand_over
@@ -38,7 +39,7 @@ GIVEN_UP_SUBJECT = "机器人多次处理失败，请民警查看原文"
 
 async def answer(context: Context) -> Answer:
     """The station's answer to one message."""
-    return await route(ROUTERS, numbered.in_words(context))
+    return await route(ROUTERS, numbered.in_words(tapped.in_words(context)))
 
 
 async def give_up(turn: Turn) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -10,9 +10,21 @@ import structlog
 from aiohttp import web
 
 from bot import clock
-from bot.channels.base import Answer, Failure, Feed, Picture, PictureStore, SendError, Sent, TokenStore, Waiting
+from bot.channels.base import (
+    Answer,
+    Failure,
+    Feed,
+    Follower,
+    Picture,
+    PictureStore,
+    SendError,
+    Sent,
+    TokenStore,
+    Waiting,
+)
 from bot.channels.metrics import REFUSED_CALLBACKS, UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import LOST, TOTAL_SECONDS
+from bot.channels.wechat_account import WeChatAccount
 from bot.channels.wechat_api import WeChatApi
 from bot.channels.wechat_envelope import BODY_LIMIT_BYTES, Envelope, Opened, Reason, RefusedError, words_for_xml
 from bot.channels.wechat_errors import MEDIA_CODES, TOO_LONG
@@ -96,6 +108,9 @@ class OfficialAccount:
             tokens=tokens,
             total_seconds=call_seconds,
         )
+        self.verified = settings.is_verified
+        self.account = WeChatAccount(self._api)
+        self._menu = settings.menu
         self._uploads: dict[int, tuple[str, datetime]] = {}  # our picture -> media id and until when
         self._uploading = asyncio.Lock()
 
@@ -105,6 +120,24 @@ class OfficialAccount:
 
     async def close(self) -> None:
         await self._api.close()
+
+    # -- the account itself ------------------------------------------------------------------------------------------
+
+    async def set_menu(self) -> None:
+        """Put the menu of the settings under the chat; raises SendError."""
+        await self.account.set_menu(self._menu)
+
+    async def followers(self, addresses: Sequence[str]) -> Sequence[Follower]:
+        """See bot.channels.base.FollowerKeeper."""
+        return await self.account.followers(addresses)
+
+    async def sync_tags(self, wanted: Mapping[str, Collection[str]]) -> int:
+        """See bot.channels.base.FollowerKeeper."""
+        return await self.account.sync_tags(wanted)
+
+    async def scene_address(self, scene: str) -> str:
+        """See bot.channels.base.FollowerKeeper."""
+        return await self.account.scene_address(scene)
 
     # -- in --------------------------------------------------------------------------------------------------------
 

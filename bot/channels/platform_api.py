@@ -4,7 +4,7 @@ import json
 import random
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -117,8 +117,13 @@ class PlatformApi(ABC):
 
         return await self._with_token(attempt, lost=NOT_TAKEN)
 
-    async def post(self, path: str, body: Mapping[str, object]) -> Mapping[str, Any]:
-        """POST a JSON body; the answer's object when the platform accepted it. For calls with an effect."""
+    async def post(
+        self, path: str, body: Mapping[str, object], *, also_accepted: Collection[int] = ()
+    ) -> Mapping[str, Any]:
+        """POST a JSON body; the answer's object when the platform accepted it, or answered with one of these codes.
+
+        For calls with an effect.
+        """
         # Raw UTF-8: the platform takes \\uXXXX for the letters themselves in some places (menu names: 40033).
         data = json.dumps(body, ensure_ascii=False).encode()
 
@@ -127,7 +132,7 @@ class PlatformApi(ABC):
                 "POST", path, {"access_token": token}, lost=LOST, data=data, content_type="application/json"
             )
 
-        answer = await self._with_token(attempt, lost=LOST)
+        answer = await self._with_token(attempt, lost=LOST, also_accepted=also_accepted)
         if "errcode" not in answer:  # calls with an effect always answer with one
             raise self._failed(LOST, "bad_answer")
         return answer
@@ -183,7 +188,9 @@ class PlatformApi(ABC):
 
     # -- token -----------------------------------------------------------------------------------------------------
 
-    async def _with_token(self, attempt: Callable[[str], Awaitable[Answer]], *, lost: ErrorRow) -> Mapping[str, Any]:
+    async def _with_token(
+        self, attempt: Callable[[str], Awaitable[Answer]], *, lost: ErrorRow, also_accepted: Collection[int] = ()
+    ) -> Mapping[str, Any]:
         """The answer of a call; once more with another token if the platform did not like the first."""
         token = await self._token()
         answer, code = self._read(await attempt(token), lost)
@@ -195,7 +202,7 @@ class PlatformApi(ABC):
                 error = self._failed(self._errors.row_for(code), code, answer)
                 self._pause(error)
                 raise error
-        if code not in self._errors.accepted_codes:
+        if code not in self._errors.accepted_codes and code not in also_accepted:
             raise self._failed(self._errors.row_for(code), code, answer)
         return answer
 

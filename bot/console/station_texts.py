@@ -62,6 +62,7 @@ AUDIT_ACTIONS: Final = {
     "audit.viewed": "查看审计日志",
     "audit.checked": "验证日志链",
     "resident.searched": "查找居民",
+    "address.platform_data_deleted": "删除平台数据",
     "resident.viewed": "查看居民页面",
     "resident.merged": "合并为同一居民",
     "resident.separated": "分开居民的渠道",

@@ -666,8 +666,21 @@ class PlatformToken(Base):
     lease_until: Mapped[datetime | None]
 
 
+class SceneCode(Row, Base):
+    """What the QR code on a community's card says: the platform makes it once and keeps it for ever."""
+
+    __tablename__ = "scene_codes"
+    __table_args__ = (UniqueConstraint("station_id", "channel", "community_id"),)
+
+    channel: Mapped[str] = mapped_column(String(40))
+    community_id: Mapped[int] = mapped_column(ForeignKey("communities.id"))
+    address: Mapped[str] = mapped_column(String(300))
+    created_at: Mapped[datetime]
+
+
 class ChannelSign(Base):
-    """The last signs of life of a channel's callback, for the self-check; written at most once a minute each."""
+    """The last signs of life of a channel's callback, for the self-check, written at most once a minute each; and when
+    the tags of its followers were last brought into order."""
 
     __tablename__ = "channel_signs"
 
@@ -676,6 +689,7 @@ class ChannelSign(Base):
     believed_at: Mapped[datetime | None]  # a callback with a right signature
     refused_at: Mapped[datetime | None]
     refused_why: Mapped[str] = mapped_column(String(40), default="")
+    tagged_at: Mapped[datetime | None]
 
 
 # --- what the bot learns --------------------------------------------------------------------------------------------

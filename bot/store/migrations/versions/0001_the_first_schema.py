@@ -59,6 +59,7 @@ def upgrade() -> None:
         sa.Column("believed_at", types.UtcDateTime(), nullable=True),
         sa.Column("refused_at", types.UtcDateTime(), nullable=True),
         sa.Column("refused_why", sa.String(length=40), nullable=False),
+        sa.Column("tagged_at", types.UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("station_id", "channel", name=op.f("pk_channel_signs")),
     )
     op.create_table(
@@ -293,6 +294,20 @@ def upgrade() -> None:
         batch_op.create_index("ix_residents_name_index", ["station_id", "name_index"], unique=False)
         batch_op.create_index("ix_residents_phone_index", ["station_id", "phone_index"], unique=False)
 
+    op.create_table(
+        "scene_codes",
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("community_id", types.BigId, nullable=False),
+        sa.Column("address", sa.String(length=300), nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["community_id"], ["communities.id"], name=op.f("fk_scene_codes_community_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_scene_codes")),
+        sa.UniqueConstraint(
+            "station_id", "channel", "community_id", name=op.f("uq_scene_codes_station_id_channel_community_id")
+        ),
+    )
     op.create_table(
         "mass_jobs",
         sa.Column("broadcast_id", types.BigId, nullable=False),
@@ -749,6 +764,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_mass_jobs_broadcast")
 
     op.drop_table("mass_jobs")
+    op.drop_table("scene_codes")
     with op.batch_alter_table("residents", schema=None) as batch_op:
         batch_op.drop_index("ix_residents_phone_index")
         batch_op.drop_index("ix_residents_name_index")
