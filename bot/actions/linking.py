@@ -1,5 +1,4 @@
-"""One resident behind several addresses: recognised by the platform's number for him or by a code he types, and parted
-again when that was wrong."""
+"""One resident behind several addresses: known by the platform's number or by a code he types, and parted again."""
 
 import secrets
 from collections.abc import Collection, Sequence

@@ -8,8 +8,12 @@ from typing import Protocol, runtime_checkable
 
 from aiohttp import web
 
+from bot.checks import Check
 from bot.message import Message, Reply
 from bot.reach import Rules
+
+# A callback that was not believed: why, in the response to it, for the self-check ("signature", "timestamp", …).
+REFUSED_BECAUSE = web.ResponseKey("refused_because", str)
 
 
 class Failure(StrEnum):
@@ -203,6 +207,10 @@ class Channel(Protocol):
 
     async def fetch_picture(self, media: str) -> Picture:
         """Bring a picture a resident sent (`Message.media`); raises SendError."""
+        ...
+
+    async def check(self) -> Sequence[Check]:
+        """Whether its platform can be used now, for the self-check (see bot.channels.platform_checks)."""
         ...
 
     async def close(self) -> None: ...

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from bot import clock
 from bot.channels.base import (
+    REFUSED_BECAUSE,
     Answer,
     Failure,
     Feed,
@@ -24,6 +25,7 @@ from bot.channels.base import (
 )
 from bot.channels.metrics import REFUSED_CALLBACKS, UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import LOST, TOTAL_SECONDS
+from bot.channels.platform_checks import check_api
 from bot.channels.wechat_account import WeChatAccount
 from bot.channels.wechat_api import WeChatApi
 from bot.channels.wechat_envelope import BODY_LIMIT_BYTES, Envelope, Opened, Reason, RefusedError, words_for_xml
@@ -36,6 +38,7 @@ from bot.channels.wechat_messages import (
     notice_fields,
     with_choices,
 )
+from bot.checks import Check
 from bot.config import OfficialAccountSettings
 from bot.message import EventKind, Message, MessageKind, Reply
 from bot.parts import parts_of
@@ -123,6 +126,10 @@ class OfficialAccount:
 
     # -- the account itself ------------------------------------------------------------------------------------------
 
+    async def check(self) -> Sequence[Check]:
+        """See bot.channels.base.Channel; only a verified account has a quota of messages."""
+        return await check_api(self._api, self.account.quota if self.verified else None)
+
     async def set_menu(self) -> None:
         """Put the menu of the settings under the chat; raises SendError."""
         await self.account.set_menu(self._menu)
@@ -194,6 +201,7 @@ class OfficialAccount:
         REFUSED_CALLBACKS.labels(self.name, reason.value).inc()
         _log.warning("callback refused", channel=self.name, reason=reason.value)
         response = web.Response(status={Reason.TOO_LARGE: 413, Reason.TOO_SLOW: 408}.get(reason, 403))
+        response[REFUSED_BECAUSE] = reason.value
         response.force_close()  # the rest of the body may still be on its way
         return response
 

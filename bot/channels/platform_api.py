@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import structlog
@@ -96,6 +97,7 @@ class PlatformApi(ABC):
         self._no_refresh_before: datetime | None = None
         self._paused: tuple[datetime, SendError] | None = None
         self._fetched: tuple[str, datetime] = ("", clock.now())
+        self.clock_skew: timedelta | None = None  # how far our clock is ahead of the platform's; None: not known
 
     @abstractmethod
     async def _ask_for_token(self, *, force: bool) -> Answer:
@@ -181,6 +183,11 @@ class PlatformApi(ABC):
         if not pictures:
             raise self._failed(_NO_PICTURE, "no_picture")
         return pictures[0]
+
+    async def check_token(self) -> int:
+        """Ask for a token as if we had none, and forget it; for how many seconds it is good. For the self-check."""
+        _token, expires_at = await self._fetch_token(force=False)
+        return round((expires_at - clock.now()).total_seconds())
 
     async def close(self) -> None:
         if self._http is not None:
@@ -299,6 +306,7 @@ class PlatformApi(ABC):
             async with self._session().request(
                 method, self._base + path, params=parameters, data=data, headers=headers, allow_redirects=False
             ) as response:
+                self._compare_clocks(response.headers.get("Date", ""))
                 if response.status >= 500:
                     raise self._failed(lost, f"http_{response.status}")
                 if response.status != 200:
@@ -311,6 +319,12 @@ class PlatformApi(ABC):
             raise self._failed(UNREACHED, _name(error)) from None  # nothing has left this machine
         except (TimeoutError, ClientError, OSError) as error:
             raise self._failed(lost, _name(error)) from None
+
+    def _compare_clocks(self, date: str) -> None:
+        try:
+            self.clock_skew = clock.now() - parsedate_to_datetime(date)
+        except (TypeError, ValueError, OverflowError):
+            self.clock_skew = None  # it does not say
 
     def _read(self, answer: Answer, lost: ErrorRow) -> tuple[Mapping[str, Any], int]:
         """The object in an answer and its errcode; success of some calls has none."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from bot.channels.base import Failure, Follower, SendError
 from bot.channels.wechat_api import WeChatApi
@@ -13,14 +12,6 @@ _TAGS_AT_ONCE = 50  # tags/members/batchtagging
 _PARTLY = 45171  # some of the openids were not changed; the answer names them
 _STRANGERS = frozenset({"40003", "49003"})
 _SEND_PATH = "/cgi-bin/message/custom/send"
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """Today's counter of one API."""
-
-    limit: int
-    left: int
 
 
 class WeChatAccount:
@@ -133,13 +124,13 @@ class WeChatAccount:
 
     # -- quota -----------------------------------------------------------------------------------------------------
 
-    async def quota(self) -> Quota | None:
-        """What is left of today's customer-service messages; None when the platform does not say."""
+    async def quota(self) -> tuple[int, int] | None:
+        """How many of today's customer-service messages are left, and of how many; None when it does not say."""
         answer = (await self._api.ask("/cgi-bin/openapi/quota/get", {"cgi_path": _SEND_PATH})).get("quota")
         if not isinstance(answer, dict):
             return None
-        limit, left = answer.get("daily_limit"), answer.get("remain")
-        return Quota(limit, left) if isinstance(limit, int) and isinstance(left, int) else None
+        left, limit = answer.get("remain"), answer.get("daily_limit")
+        return (left, limit) if isinstance(left, int) and isinstance(limit, int) else None
 
 
 def button_of(button: MenuButton) -> Mapping[str, object]:

@@ -5,6 +5,7 @@ from bot.console import (
     audit,
     broadcasts,
     canned,
+    channels,
     communities,
     figures,
     home,
@@ -135,7 +136,10 @@ ROUTES = (
     Route("GET", "/console/communities", communities.show, (Permission.ANSWER, Permission.MANAGE)),
     Route("POST", "/console/communities", communities.add, Permission.MANAGE, again=communities.show),
     Route("POST", f"{_COMMUNITY}/rename", communities.rename, Permission.MANAGE, again=communities.show),
+    Route("GET", "/console/communities/cards", communities.cards, (Permission.ANSWER, Permission.MANAGE)),
     Route("GET", f"{_COMMUNITY}/card", communities.card, (Permission.ANSWER, Permission.MANAGE)),
+    # the channels
+    Route("GET", "/console/channels", channels.show, Permission.CHANNELS),
     # figures
     Route("GET", "/console/figures", figures.show, Permission.FIGURES),
 )
