@@ -104,4 +104,4 @@ async def _scene(visit: Visit, community: Community) -> str:
 
 def _qr(address: str) -> Markup:
     """SVG that stands in the page; prints sharp at any size."""
-    return Markup(segno.make(address, error="q").svg_inline(scale=5, border=2, dark="#000", light="#fff"))  # noqa: S704 made here, of our own address
+    return Markup(segno.make(address, error="q").svg_inline(omitsize=True, border=2, dark="#000", light="#fff"))  # noqa: S704 made here, of our own address
