@@ -3,17 +3,18 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import repeat
 
 from bot import clock
 from bot.actions import tokens
-from bot.channels.base import Failure, Picture, SendError
+from bot.channels.base import Failure, Picture, SendError, TokenStore
 from bot.store.engine import Store
 from bot.store.models import Media
 
 _LOOK_AGAIN_SECONDS = 0.2  # while another process asks for a token
 _LOOKS = round(tokens.LEASE.total_seconds() / _LOOK_AGAIN_SECONDS) + 5  # until its lease is over
+_ASKED_AGAIN_AFTER = timedelta(seconds=5)
 
 _Fetch = Callable[[], Awaitable[tuple[str, datetime]]]
 
@@ -59,6 +60,32 @@ class StoredTokens:
         async with self._store.write() as session:
             await tokens.save(session, self._station_id, channel, token, expires_at, fetcher=fetcher, now=clock.now())
         return token, expires_at
+
+
+class RecentTokens:
+    """A TokenStore that remembers for some seconds what another one said: to ask the database for each message sent
+    cost more than the sending. Another process's new token comes late by as much; the one before it is still good.
+    """
+
+    def __init__(self, tokens: TokenStore) -> None:
+        self._tokens = tokens
+        self._recent: dict[str, tuple[datetime, tuple[str, datetime]]] = {}
+
+    async def get(self, channel: str) -> tuple[str, datetime] | None:
+        asked_at, held = self._recent.get(channel, (None, None))
+        if asked_at is not None and timedelta(0) <= clock.now() - asked_at < _ASKED_AGAIN_AFTER:
+            return held
+        return self._remember(channel, await self._tokens.get(channel))
+
+    async def replace(self, channel: str, stale: str | None, fetch: _Fetch) -> tuple[str, datetime]:
+        held = await self._tokens.replace(channel, stale, fetch)
+        self._remember(channel, held)
+        return held
+
+    def _remember(self, channel: str, held: tuple[str, datetime] | None) -> tuple[str, datetime] | None:
+        if held is not None:
+            self._recent[channel] = (clock.now(), held)
+        return held
 
 
 class StoredPictures:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import handlers
 from bot import checkup, health
 from bot.actions import stations
-from bot.adapters import StoredPictures, StoredTokens
+from bot.adapters import RecentTokens, StoredPictures, StoredTokens
 from bot.api.app import add_api
 from bot.callbacks import CallbackSigns
 from bot.channels.base import Channel, FollowerKeeper, SendError
@@ -79,11 +79,13 @@ async def create_app(config: Config, knowledge: Knowledge | None = None) -> web.
         app.add_routes(channel.routes())
         if isinstance(channel, WebChat):
             app.on_shutdown.append(channel.end_streams)  # before the server waits for open requests
-    add_api(app, runtime)
     kinds = {name: channel.kind for name, channel in channels.items()}
+    rules = {name: channel.rules for name, channel in channels.items()}
+    add_api(app, runtime, rules)
     desk = ConsoleDesk(
         runtime=runtime,
         channels=kinds,
+        rules=rules,
         check_channels=partial(check_channels, runtime, channels),
         scenes={
             name: partial(_scene, channel)
@@ -148,8 +150,8 @@ def _channel(settings: ChannelSettings, runtime: Runtime, dispatcher: Dispatcher
         case OfficialAccountSettings():
             return OfficialAccount(
                 settings,
-                feed=dispatcher.feed,
-                tokens=StoredTokens(runtime.store, station_id),
+                feed=dispatcher.feed if settings.is_verified else dispatcher.feed_with_waiting,
+                tokens=RecentTokens(StoredTokens(runtime.store, station_id)),
                 pictures=StoredPictures(runtime.store, station_id),
             )
 
@@ -160,6 +162,7 @@ def _desk(runtime: Runtime, dispatcher: Dispatcher, outbox: Outbox, channels: Ma
         station_id=runtime.station.id,
         timezone=runtime.station.timezone,
         messages_kept=timedelta(days=runtime.config.retention.messages_days),
+        leavers_kept=timedelta(days=runtime.config.retention.leavers_days),
         visitors_kept=timedelta(days=runtime.config.retention.web_visitors_days),
         channels=channels,
         outbox=outbox,

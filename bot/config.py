@@ -98,6 +98,7 @@ class SecuritySettings(_Settings):
 
 class RetentionSettings(_Settings):
     messages_days: int = Field(default=1095, ge=30)  # chat logs: three years
+    leavers_days: int = Field(default=30, ge=0)  # what a resident told of himself, after he stopped following
     web_visitors_days: int = Field(default=180, ge=1)  # a web visitor who never came back
 
 

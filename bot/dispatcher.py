@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass, field
 
 from bot import clock
-from bot.actions import conversations, mass, messages, turns
+from bot.actions import conversations, deliveries, mass, messages, turns
 from bot.actions.conversations import Address
 from bot.actions.messages import Stored
 from bot.actions.turns import Decided, Written
@@ -22,6 +22,7 @@ from bot.store.models import Conversation, MessageState, StoredMessage
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 0.5  # an answer being written when the time is up is worth waiting for
+RESPONSE_CHARACTERS = 560  # of the 600 that one answer holds; some for what stands between
 CONFIRM_PAUSE_SECONDS = 0.1  # confirmations of one moment are written together
 APOLOGY = Reply("抱歉，系统刚才出了点小问题。您的消息已经收到，我们会尽快回复您。情况紧急请直接拨打110。")
 
@@ -46,6 +47,19 @@ class Ready:
 
     def confirm(self) -> None:
         self.confirmed(self.delivery_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Several things said in one response."""
+
+    reply: Reply
+    delivery_ids: tuple[int, ...]
+    confirmed: Callable[[int], None] = field(repr=False, compare=False)
+
+    def confirm(self) -> None:
+        for delivery_id in self.delivery_ids:
+            self.confirmed(delivery_id)
 
 
 class OwnerChanged(Exception):
@@ -82,6 +96,28 @@ class Dispatcher:
             slot.open = False
             await asyncio.wait({turn}, timeout=GRACE_SECONDS if wait_seconds else 0)
         return turn.result() if turn.done() else None
+
+    async def feed_with_waiting(self, message: Message, *, wait_seconds: float) -> Ready | Together | None:
+        """As `feed`, for a channel that says everything in responses: what waited for this resident goes along."""
+        ready = await self.feed(message, wait_seconds=wait_seconds)
+        if wait_seconds <= 0 or not message.is_act or message.is_about_account:
+            return ready
+        room = RESPONSE_CHARACTERS - (len(ready.reply.text) if ready is not None else 0)
+        async with self._runtime.store.write() as session:
+            waiting = await deliveries.take_for_response(
+                session,
+                self._runtime.station.id,
+                message.channel,
+                message.sender,
+                characters=room,
+                now=clock.now(),
+            )
+        if not waiting:
+            return ready
+        words = [words for _, words in waiting] + ([ready.reply.text] if ready is not None else [])
+        reply = Reply("\n\n".join(words), ready.reply.choices if ready is not None else ())
+        numbers = [number for number, _ in waiting] + ([ready.delivery_id] if ready is not None else [])
+        return Together(reply, tuple(numbers), self._confirmed)
 
     async def resume(self, message_id: int) -> None:
         """Handle a message that was stored but never finished; its answer goes by the outbox."""

@@ -16,6 +16,7 @@ from handlers import (
     registration,
     tapped,
     urgent,
+    waiting,
 )
 from handlers.queue import hand_over
 
@@ -23,6 +24,7 @@ ROUTERS = (
     urgent.router,  # danger overtakes everything, also an officer's conversation
     events.router,  # following, leaving, scanning: book-keeping that says little
     held.router,  # an officer speaks: nothing below may interrupt him
+    waiting.router,  # the rest of a long answer
     clarify.choices,  # a number or a title, right after "did you mean"
     linking.router,  # one person at two addresses: asks for a code here, types it there
     feedback.router,  # one word on the answer before; neither a question nor the step of a dialogue

@@ -39,6 +39,7 @@ class Desk:
     mass: MassOutbox
     resume: Resume
     words: search.Words
+    leavers_kept: timedelta = timedelta(days=30)  # residents who stopped following: some only by mistake
     refresh: Refresh | None = None  # None: this process answers nobody
 
 
@@ -67,7 +68,8 @@ async def move_broadcasts(desk: Desk) -> None:
             more = False
             for broadcast in await broadcasts.claim_sending(session, desk.station_id):
                 if not broadcast.expanded:
-                    more |= bool(await broadcasts.expand(session, broadcast, rules))
+                    await broadcasts.expand(session, broadcast, rules)
+                    more = True
                 elif broadcasts.is_sealed(broadcast):
                     more |= await mass.plan(session, broadcast, rules, now=clock.now())
     async with desk.store.write() as session:
@@ -191,6 +193,12 @@ async def forget(desk: Desk) -> None:
                     session, desk.station_id, web, before=now - desk.visitors_kept, now=now
                 )
             )
+    more = True
+    while more:
+        async with desk.store.write() as session:
+            now = clock.now()
+            before = now - desk.leavers_kept
+            more = bool(await retention.forget_who_left(session, desk.station_id, before=before, now=now))
     async with desk.store.write() as session:
         await retention.forget_old_sessions(session, desk.station_id, now=clock.now())
         await linking.forget_tries(session, desk.station_id, now=clock.now())

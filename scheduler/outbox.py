@@ -81,14 +81,16 @@ class Outbox:
                 while True:
                     room = self._room() - len(under_way)
                     if room >= self._room() // 4 or not under_way:  # a few rows at a time would cost a claim each
-                        parcels = await self._claim(room)
+                        parcels, more = await self._claim(room)
                         done += len(parcels)
                         for parcel in parcels:
                             task = asyncio.create_task(self._send(parcel))
                             under_way.add(task)
                             task.add_done_callback(end)
-                        if not under_way:
+                        if not under_way and not more:
                             return done
+                        if not under_way:
+                            continue  # all that was due must wait: what stood behind it may go
                     await ended.wait()
                     ended.clear()
             finally:  # the database went away: what is on its way to the platform still comes to its end
@@ -107,9 +109,9 @@ class Outbox:
         slow = self._slow_until is not None and clock.now() < self._slow_until
         return SLOWLY if slow else AT_ONCE
 
-    async def _claim(self, most: int) -> Sequence[Parcel]:
+    async def _claim(self, most: int) -> tuple[Sequence[Parcel], bool]:
         if self._closing or most <= 0:
-            return []
+            return [], False
         now = clock.now()
         async with self._store.write() as session:
             if self._swept_at is None or now - self._swept_at >= SWEPT_EVERY:
@@ -221,6 +223,7 @@ class Outbox:
             await ledger.refuse(session, parcel.address_id, error.reason, now + ledger.LIMITED_FOR)
 
     async def _write_ends(self, ends: Sequence[_Ended]) -> Sequence[None]:
+        """What ended in one moment, in one transaction."""
         taken = [Taken(end.parcel, end.taken.platform_id) for end in ends if end.taken is not None]
         async with self._store.write() as session:
             if taken:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Insert, and_, case, func, insert, literal, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from bot import clock
 from bot.actions.audit import Actor, record
@@ -447,22 +448,15 @@ def _expansion(
     broadcast: Broadcast, belongs: ColumnElement[bool], last: int, mass: Sequence[str], now: datetime
 ) -> Insert:
     """One INSERT for a chunk, up to resident `last`: each beside the followed address he used last."""
-    used = ResidentAddress.last_inbound_at
+    other = aliased(ResidentAddress)
     latest = (
-        select(
-            ResidentAddress,
-            func.row_number()
-            .over(
-                partition_by=ResidentAddress.resident_id,
-                order_by=(used.is_not(None).desc(), used.desc(), ResidentAddress.id.desc()),
-            )
-            .label("place"),
-        )
-        .where(ResidentAddress.station_id == broadcast.station_id, ResidentAddress.following)
-        .where(ResidentAddress.resident_id > broadcast.expanded_to, ResidentAddress.resident_id <= last)
-        .subquery()
+        select(other.id)
+        .where(other.station_id == broadcast.station_id, other.resident_id == Resident.id, other.following)
+        .order_by(other.last_inbound_at.is_not(None).desc(), other.last_inbound_at.desc(), other.id.desc())
+        .limit(1)
+        .scalar_subquery()
     )
-    address, columns = latest.c, Base.metadata.tables["deliveries"].c
+    address, columns = ResidentAddress, Base.metadata.tables["deliveries"].c
     has_none = address.id.is_(None)
     by_mass = and_(
         address.channel.in_(mass), or_(address.mass_month != china_month(now), address.mass_month.is_(None),
@@ -491,7 +485,7 @@ def _expansion(
     chosen = (
         select(*values.values())
         .select_from(Resident)
-        .outerjoin(latest, and_(address.resident_id == Resident.id, address.place == 1))
+        .outerjoin(address, address.id == latest)
         .where(belongs, Resident.id > broadcast.expanded_to, Resident.id <= last)
         .order_by(Resident.id)
     )

@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 from bot import clock
 from bot.actions import ledger, messages, notices
 from bot.actions.broadcasts import DEFAULT_LIFE, broadcast_text, seal_of
+from bot.actions.conversations import RESPONSE_LEASE
 from bot.message import MessageKind, Reply
 from bot.parts import beginning_of, parts_of
 from bot.reach import Reach, Rules, When, Window, reach_of
@@ -43,6 +44,7 @@ STALE_REASON = "居民一周内没有再来消息，没有送出。请改用电�
 STALE_WARNING_REASON = "居民在提醒失效前没有来消息，没有送出"
 CONTINUE = "继续"
 MORE_HINT = f"\n……\n（后面还有内容，回复“{CONTINUE}”接着看。）"
+_MOST_IN_RESPONSE = 20
 _STALE_AFTER = timedelta(days=7)  # a reply still waiting for the resident's next message by then is given up
 
 _UNSYNCHRONIZED = {"synchronize_session": False}
@@ -98,17 +100,17 @@ async def claim(
     now: datetime,
     rules: Mapping[str, Rules],
     parked: Sequence[str] = (),
-) -> list[Parcel]:
+) -> tuple[list[Parcel], bool]:
     """Take due deliveries for this process: chat before warnings, then the oldest; one per address, in its order.
 
     What the ledger says must wait is held here and never shown to the platform; what can never arrive ends. Nothing is
-    taken of the channels `parked`.
+    taken of the channels `parked`. Returns also whether anything was due: if so, more may be.
     """
     rows = await _due(session, station_id, DeliveryRoute.OUTBOX, most, now, parked)
     if len(rows) < most:
         rows += await _due(session, station_id, DeliveryRoute.NOTICE, most - len(rows), now, parked)
     if not rows:
-        return []
+        return [], False
     broadcasts = await _broadcasts(session, {row.broadcast_id for row in rows if row.broadcast_id is not None})
     page = _Page([], [], [], [])
     for row in rows:
@@ -126,7 +128,7 @@ async def claim(
         await _end_row(session, row.id, DeliveryState.FAILED, reason, now)
     await _hold_rows(session, page.wait, rules, now)
     _announce_rows(session, [*page.skip, *page.fail, *page.wait])
-    return page.go
+    return page.go, True
 
 
 def _sort(page: _Page, row: Any, broadcast: Broadcast | None, rules: Rules | None, now: datetime) -> None:
@@ -211,7 +213,7 @@ def _parcel(row: Any, broadcast: Broadcast | None, rules: Rules, window: Window)
         raise LookupError("a delivery of nothing: it has neither a message nor a broadcast")
     else:
         reply = messages.reply_of(row)
-    cost, rest_from = 1, None
+    cost, rest_from = int(rules.windowed), None
     if row.from_character:
         reply = Reply(reply.text[row.from_character :], reply.choices, reply.picture)
     if rules.windowed and rules.part_bytes:
@@ -463,7 +465,8 @@ async def log_broadcast(
     addresses = select(Delivery.address_id).where(theirs)
     tables = Base.metadata.tables
     conversation, address, row = tables["conversations"], ResidentAddress, StoredMessage
-    known = exists().where(Conversation.address_id == address.id)
+    here = Conversation.station_id == broadcast.station_id  # the index on address_id begins with it
+    known = exists().where(here, Conversation.address_id == address.id)
     await session.execute(
         insert(conversation).from_select(
             ["station_id", "address_id", "resident_id", "channel", "created_at"],
@@ -478,7 +481,7 @@ async def log_broadcast(
     )
     await session.execute(
         update(Conversation)
-        .where(Conversation.address_id.in_(addresses))
+        .where(here, Conversation.address_id.in_(addresses))
         .values(last_message_at=now)
         .execution_options(**_UNSYNCHRONIZED)
     )
@@ -506,7 +509,7 @@ async def log_broadcast(
                 address.address,
                 *(literal(value, columns[name].type) for name, value in said.items()),
             )
-            .join(Conversation, Conversation.address_id == address.id)
+            .join(Conversation, here & (Conversation.address_id == address.id))
             .where(address.id.in_(addresses)),
             include_defaults=False,
         )
@@ -516,7 +519,7 @@ async def log_broadcast(
         .join(Conversation, Conversation.id == row.conversation_id)
         .where(
             row.station_id == broadcast.station_id,
-            Conversation.station_id == broadcast.station_id,
+            here,
             Conversation.address_id == Delivery.address_id,
             row.broadcast_id == broadcast.id,
         )
@@ -620,6 +623,50 @@ async def something_waits(session: AsyncSession, address_id: int) -> bool:
         .limit(1)
     )
     return (await session.execute(query)).first() is not None
+
+
+async def take_for_response(
+    session: AsyncSession, station_id: int, channel: str, address: str, *, characters: int, now: datetime
+) -> list[tuple[int, str]]:
+    """What waits for a resident whose request is open, as far as its words fit into one answer: the deliveries, on
+    their way in the response now, and the words of each."""
+    query = (
+        select(Delivery.id, StoredMessage.body)
+        .join(ResidentAddress, ResidentAddress.id == Delivery.address_id)
+        .join(StoredMessage, StoredMessage.id == Delivery.message_id)
+        .where(
+            ResidentAddress.station_id == station_id,
+            ResidentAddress.channel == channel,
+            ResidentAddress.address == address,
+            Delivery.state == DeliveryState.QUEUED,
+            Delivery.route == DeliveryRoute.OUTBOX,
+            StoredMessage.media_id.is_(None),
+        )
+        .order_by(Delivery.rank, Delivery.id)
+        .limit(_MOST_IN_RESPONSE)
+        .with_for_update(of=Delivery, skip_locked=True)
+    )
+    taken: list[tuple[int, str]] = []
+    for delivery_id, words in await session.execute(query):
+        characters -= len(words)
+        if characters < 0:
+            break
+        taken.append((delivery_id, words))
+    if taken:
+        await session.execute(
+            update(Delivery)
+            .where(Delivery.id.in_([delivery_id for delivery_id, _ in taken]))
+            .values(
+                state=DeliveryState.SENDING,
+                route=DeliveryRoute.RESPONSE,
+                waits=False,
+                code=None,
+                reason=None,
+                retry_at=now + RESPONSE_LEASE,
+            )
+            .execution_options(**_UNSYNCHRONIZED)
+        )
+    return taken
 
 
 async def resend(session: AsyncSession, failed_delivery: Delivery) -> Delivery:

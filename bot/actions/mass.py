@@ -164,6 +164,8 @@ async def _count(session: AsyncSession, job_id: int, change: int, now: datetime)
     fourth. What was not sent after all is given back."""
     address, month = ResidentAddress, china_month(now)
     recipients = select(Delivery.address_id).where(Delivery.mass_job_id == job_id)
+    # In one order for everybody: residents who write meanwhile change these rows too, and nobody waits in a circle.
+    await session.execute(select(address.id).where(address.id.in_(recipients)).order_by(address.id).with_for_update())
     this_month = address.mass_month == month
     before = case((this_month, address.mass_count), else_=0)
     await session.execute(

@@ -144,7 +144,7 @@ async def set_following(session: AsyncSession, address: ResidentAddress, followi
     """The resident followed or left the account; who left gets nothing more."""
     if address.following == following:
         return
-    address.following = following
+    address.following, address.left_at = following, None if following else clock.now()
     await record(session, actor, "address.following" if following else "address.left", f"address:{address.id}")
     if not following:
         await _skip_waiting(session, Delivery.address_id == address.id, "居民已取消关注")
@@ -165,6 +165,16 @@ async def reveal(session: AsyncSession, resident: Resident, *, why: str, actor: 
     if len(why.strip()) < 2:
         raise ActionError("请写明查看完整信息的原因，例如“电话核实被骗情况”。")
     await record(session, actor, "resident.revealed", f"resident:{resident.id}", why=why.strip())
+
+
+async def forget_profile(session: AsyncSession, resident: Resident, *, now: datetime, actor: Actor, why: str) -> None:
+    """Take away what the resident told of himself; what was said stays as long as chat logs are kept, so that nobody
+    wipes the trace of a fraud by leaving."""
+    set_name(resident, None)
+    set_phone(resident, None)
+    resident.home = resident.gender = resident.birth_year = resident.occupation = resident.community_id = None
+    resident.erased_at = now
+    await record(session, actor, "resident.erased", f"resident:{resident.id}", why=why)
 
 
 async def erase(session: AsyncSession, resident: Resident, *, now: datetime, actor: Actor, why: str) -> None:

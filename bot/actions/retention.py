@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from bot.actions.audit import Actor, record
-from bot.actions.residents import erase
+from bot.actions.residents import erase, forget_profile
 from bot.store.models import (
     ConsoleSession,
     LoginFailure,
@@ -100,6 +100,30 @@ async def forget_old_visitors(
     for resident in visitors:
         await erase(session, resident, now=now, actor=Actor(station_id), why="网页访客超过保存期限未再使用")
     return len(visitors)
+
+
+async def forget_who_left(session: AsyncSession, station_id: int, *, before: datetime, now: datetime) -> int:
+    """Residents who stopped following everything before then: the platform's rule is that their data are deleted.
+
+    Not while a matter of theirs is open; returns how many.
+    """
+    address = aliased(ResidentAddress)
+    his = address.resident_id == Resident.id
+    query = (
+        select(Resident)
+        .where(
+            Resident.station_id == station_id,
+            Resident.erased_at.is_(None),
+            exists().where(his, ~address.following, address.left_at < before),
+            ~exists().where(his, or_(address.following, address.left_at >= before)),
+            ~exists().where(Ticket.resident_id == Resident.id, Ticket.state != TicketState.CLOSED),
+        )
+        .limit(_VISITORS_AT_ONCE)
+    )
+    gone = list((await session.execute(query)).scalars())
+    for resident in gone:
+        await forget_profile(session, resident, now=now, actor=Actor(station_id), why="居民已取消关注")
+    return len(gone)
 
 
 async def forget_old_sessions(session: AsyncSession, station_id: int, *, now: datetime) -> None:

@@ -20,6 +20,7 @@ from bot.store.models import (
     Author,
     Conversation,
     Delivery,
+    DeliveryRoute,
     DeliveryState,
     Note,
     Officer,
@@ -237,6 +238,7 @@ async def resend(session: AsyncSession, ticket: Ticket, officer: Officer, messag
         .join(StoredMessage, StoredMessage.id == Delivery.message_id)
         .where(
             Delivery.message_id == message_id,
+            Delivery.route != DeliveryRoute.NOTICE,
             StoredMessage.conversation_id.in_(
                 select(Conversation.id).where(
                     Conversation.station_id == ticket.station_id, Conversation.resident_id == ticket.resident_id

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
 from bot.actions import broadcasts as actions
+from bot.actions import mass
 from bot.actions.broadcasts import Audience, Draft, Reach
 from bot.actions.residents import OCCUPATIONS
 from bot.api.call import LARGEST_ID, Call
@@ -121,11 +122,23 @@ class ReasonAnswer(Answer):
     count: int
 
 
+class MassAnswer(Answer):
+    """What the platform says of the mass calls of a warning; it never says whom it reached."""
+
+    jobs: int
+    submitted: int
+    awaited: bool = Field(description="微信还没有全部回报结果")
+    filtered: int | None = Field(description="平台过滤的人数，无法知道是谁；空表示还不知道")
+    reasons: tuple[str, ...]
+
+
 class ProgressAnswer(Answer):
     """Deliveries by state, and why some did not arrive."""
 
     total: int
     arrived: int
+    submitted: int = Field(description="已提交微信群发，不知道每个人是否收到")
+    waiting: int = Field(description="等居民下次来消息时送达")
     ended: int
     states: dict[DeliveryState, int]
     reasons: tuple[ReasonAnswer, ...]
@@ -137,6 +150,7 @@ class WholeBroadcast(Answer):
     audience: AudienceAnswer
     seal: str = Field(description="现在的内容、对象和时间的封签，审批时原样提交")
     progress: ProgressAnswer
+    mass: MassAnswer | None = Field(description="微信群发的情况；没有群发时为空")
     sent_back_because: str | None
     stopped_because: str | None
 
@@ -187,6 +201,7 @@ async def show(call: Call, _given: Nothing) -> WholeBroadcast:
     async with call.store.read() as session:
         row = await access_broadcast(session, call.station_id, call.row_id)
         progress = await actions.progress(session, row.id)
+        summary = await mass.summary(session, row.id)
         sent_back = await last_sent_back(session, call.station_id, row.id)
         stopped = await stopped_because(session, call.station_id, row.id)
     return WholeBroadcast(
@@ -197,12 +212,27 @@ async def show(call: Call, _given: Nothing) -> WholeBroadcast:
         progress=ProgressAnswer(
             total=progress.total,
             arrived=progress.arrived,
+            submitted=progress.submitted,
+            waiting=progress.waiting,
             ended=progress.ended,
             states=progress.states,
             reasons=tuple(ReasonAnswer(reason=reason, count=count) for reason, count in progress.reasons),
         ),
+        mass=_mass(summary),
         sent_back_because=sent_back.why if sent_back else None,
         stopped_because=stopped.why if stopped else None,
+    )
+
+
+def _mass(summary: mass.Summary | None) -> MassAnswer | None:
+    if summary is None:
+        return None
+    return MassAnswer(
+        jobs=summary.jobs,
+        submitted=summary.submitted,
+        awaited=summary.awaited,
+        filtered=summary.filtered,
+        reasons=tuple(summary.reasons),
     )
 
 

@@ -1,11 +1,13 @@
 """One request to the API: who asks, and for which row."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from bot.actions.audit import Actor
 from bot.api.problems import Refused, Slug
+from bot.reach import Rules
 from bot.runtime import Runtime
 from bot.security.forwarding import client_ip
 from bot.security.sessions import LoggedIn
@@ -22,6 +24,7 @@ class Call:
     runtime: Runtime
     request: web.Request
     login: LoggedIn | None
+    rules: Mapping[str, Rules]  # what the platforms of the channels allow
 
     @property
     def store(self) -> Store:

@@ -17,6 +17,7 @@ from bot.api.call import Call
 from bot.api.problems import CONTENT_TYPE, STATUS, FieldError, Problem, Refused, Slug
 from bot.api.shapes import Answer, Request
 from bot.api.texts import DETAILS, FIELDS, INVALID_FIELD, TITLES
+from bot.reach import Rules
 from bot.runtime import Runtime
 from bot.security import sessions
 from bot.security.permissions import Permission, may
@@ -40,6 +41,7 @@ _R = TypeVar("_R", bound=Request)
 _A = TypeVar("_A", bound=Answer)
 
 RUNTIME = web.AppKey("api_runtime", Runtime)
+RULES: web.AppKey[Mapping[str, Rules]] = web.AppKey("api_rules", Mapping)  # by the channel's name
 
 
 class Open(StrEnum):
@@ -87,7 +89,7 @@ async def serve(route: AnyRoute, request: web.Request) -> web.StreamResponse:
         if not any(may(login.officer.role, permission) for permission in route.permissions):
             raise Refused(Slug.NO_PERMISSION)
     given = _check_query(route, request) if route.reads else _check_body(route, await _read_body(request))
-    answer = await route.handler(Call(runtime, request, login), given)
+    answer = await route.handler(Call(runtime, request, login, request.app[RULES]), given)
     if route.status is HTTPStatus.NO_CONTENT:
         return web.Response(status=route.status)
     return web.Response(text=answer.model_dump_json(), content_type="application/json", status=route.status)

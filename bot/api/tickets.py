@@ -8,8 +8,10 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
+from bot.actions import ledger
 from bot.actions import tickets as actions
 from bot.actions.audit import record
+from bot.actions.conversations import where_met
 from bot.api.call import LARGEST_ID, Call
 from bot.api.guard import invalid
 from bot.api.problems import FieldError
@@ -27,6 +29,7 @@ from bot.api.shapes import (
 )
 from bot.api.texts import NO_SUCH_OFFICER
 from bot.message import MessageKind, Reply
+from bot.reach import When
 from bot.store import listings
 from bot.store.access import NotFound, access_officer, access_ticket
 from bot.store.models import (
@@ -37,6 +40,7 @@ from bot.store.models import (
     Note,
     Outcome,
     Priority,
+    ResidentAddress,
     StoredMessage,
     Ticket,
     TicketState,
@@ -116,6 +120,15 @@ class DeliveryAnswer(Answer):
 
     state: DeliveryState
     reason: str | None
+    waits: bool = Field(description="等居民下次来消息时送达")
+    unknown: bool = Field(description="平台没有确认，不知是否送达；重发前请先向居民核实")
+
+
+class ReachAnswer(Answer):
+    """When a reply written now reaches the resident."""
+
+    when: When
+    why: str
 
 
 class MessageAnswer(Answer):
@@ -147,6 +160,7 @@ class WholeTicket(Answer):
     ticket: TicketAnswer
     resident: MaskedContact
     channel: str
+    reach: ReachAnswer = Field(description="现在写的回复何时能送达")
     older: bool = Field(description="还有更早的消息，用 before 读取")
     messages: tuple[MessageAnswer, ...]
     notes: tuple[NoteAnswer, ...]
@@ -206,10 +220,12 @@ async def show(call: Call, asked: AskedTicket) -> WholeTicket:
         ticket = await access_ticket(session, call.station_id, call.row_id)
         page = await ticket_page(session, ticket, before=asked.before)
     await _audit_view(call, ticket)
+    met = where_met(page.spoken, ticket.conversation_id, clock.now())
     return WholeTicket(
         ticket=_ticket(ticket),
         resident=MaskedContact.of(ticket.resident),
-        channel=ticket.conversation.channel,
+        channel=met.channel,
+        reach=_reach(call, met.address),
         older=page.older,
         messages=tuple(_message(row, page) for row in page.messages),
         notes=tuple(_note(row, page) for row in page.notes),
@@ -229,6 +245,11 @@ async def _audit_view(call: Call, ticket: Ticket) -> None:
     if not viewed:
         async with call.store.write() as session:
             await record(session, call.actor, "ticket.viewed", subject)
+
+
+def _reach(call: Call, address: ResidentAddress) -> ReachAnswer:
+    found = ledger.reach_at(address, call.rules.get(address.channel), clock.now())
+    return ReachAnswer(when=found.when, why=found.why)
 
 
 def _person(page: TicketPage, officer_id: int | None) -> Person | None:
@@ -258,7 +279,9 @@ def _understood(row: StoredMessage) -> Understood | None:
 
 
 def _delivery(row: Delivery | None) -> DeliveryAnswer | None:
-    return None if row is None else DeliveryAnswer(state=row.state, reason=row.reason)
+    if row is None:
+        return None
+    return DeliveryAnswer(state=row.state, reason=row.reason, waits=row.waits, unknown=row.unknown)
 
 
 def _note(row: Note, page: TicketPage) -> NoteAnswer:

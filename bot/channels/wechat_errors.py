@@ -67,7 +67,7 @@ _ROWS: Mapping[int, ErrorRow] = {
         "居民在公众号的黑名单里，无法送达。如需联系，请管理员先移出黑名单。",
         about=Recipient.REFUSED,
     ),
-    40037: ErrorRow(Failure.REFUSED, "通知模板的编号不存在，请管理员核对设置里的 template_id。", alarm=True),
+    40037: ErrorRow(Failure.REFUSED, "通知模板的编号不存在，请管理员核对设置里的模板编号。", alarm=True),
     43101: ErrorRow(
         Failure.LATER,
         "居民没有订阅这类通知，或订阅次数已用完。等居民下次来消息时再询问。",

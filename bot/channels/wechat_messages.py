@@ -181,8 +181,8 @@ def _platform_id(fields: Fields, kind: str, parsed: Any) -> str:
         name, when, key = fields.get("Event").strip().lower(), fields.get("CreateTime").strip(), fields.get("EventKey")
         if name in _JOB_EVENTS:
             when, key = "job", fields.get("MsgID").strip()
-        elif name == "subscribe_msg_sent_event":  # two notices may end in the same second
-            key = ",".join(item.get("job", "") for item in _notices(name, parsed))
+        elif name in _NOTICE_EVENTS:  # two of them in the same second differ in their items only
+            key = json.dumps(_notices(name, parsed))
         wanted = f"event:{when}:{name}:{key}"
     else:
         wanted = "message:" + repr(sorted(fields.values.items()))

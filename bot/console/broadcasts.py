@@ -9,6 +9,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.actions import broadcasts as actions
+from bot.actions import mass
 from bot.actions.broadcasts import Audience, Draft
 from bot.actions.errors import ActionError
 from bot.actions.residents import OCCUPATIONS, communities
@@ -289,6 +290,7 @@ async def show(visit: Visit) -> web.StreamResponse:
         missed, more = await undelivered(session, visit.station_id, row.id, number)
         values: dict[str, Any] = {
             "progress": await actions.progress(session, row.id),
+            "mass": await mass.summary(session, row.id),
             "reach": await actions.reach(session, visit.station_id, audience),
             "weeks": await weeks_of(session, visit.station_id, row.id) if row.repeat is Repeat.WEEKLY else [],
             "sent_back": await last_sent_back(session, visit.station_id, row.id)

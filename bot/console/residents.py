@@ -5,13 +5,14 @@ import re
 from aiohttp import web
 
 from bot import clock
-from bot.actions import linking
+from bot.actions import ledger, linking
 from bot.actions import residents as actions
 from bot.actions.audit import record
 from bot.actions.errors import ActionError, Conflict
 from bot.console.sealed import seal, unseal
 from bot.console.tickets import VIEWED_AGAIN_AFTER, timeline
 from bot.console.visit import Visit
+from bot.reach import best
 from bot.store.access import access_address, access_resident
 from bot.store.queries import own_communities, station_officers, was_recorded
 from bot.store.station_queries import resident_card, residents_by_number
@@ -76,10 +77,16 @@ async def _card(visit: Visit, *, revealed: bool) -> web.StreamResponse:
     if not viewed:
         async with visit.store.write() as session:
             await record(session, visit.actor, "resident.viewed", f"resident:{resident.id}")
+    now = clock.now()
+    reaches = {
+        address.id: ledger.reach_at(address, visit.desk.rules.get(address.channel), now) for address in page.addresses
+    }
     return visit.page(
         "resident.html",
         resident=resident,
         page=page,
+        reaches=reaches,
+        reach=best(list(reaches.values())),
         lines=timeline(page.messages, (), (), people),
         officers=people,
         revealed=revealed,

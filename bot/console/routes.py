@@ -53,7 +53,7 @@ ROUTES = (
     Route("POST", "/console/me/second-factor", me.turn_on, Permission.SELF, again=me.show_second_factor),
     Route("POST", "/console/me/second-factor/off", me.turn_off, Permission.SELF, again=me.show),
     # tickets
-    Route("GET", "/console/alarm", tickets.alarm, Permission.ANSWER),
+    Route("GET", "/console/alarm", tickets.alarm, (Permission.ANSWER, Permission.MANAGE)),
     Route("GET", "/console/tickets", tickets.queue, Permission.ANSWER),
     Route("GET", _TICKET, tickets.show, Permission.ANSWER),
     Route("POST", f"{_TICKET}/take", tickets.take, Permission.ANSWER, again=tickets.show),

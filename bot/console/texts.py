@@ -3,6 +3,7 @@
 from typing import Final
 
 from bot.message import EventKind, MessageKind
+from bot.reach import When
 from bot.store.models import DeliveryState, Outcome, Priority, Role, TicketState
 
 ROLES: Final = {
@@ -36,6 +37,14 @@ DELIVERY_STATES: Final = {
     DeliveryState.DELIVERED: "已送达",
     DeliveryState.FAILED: "发送失败",
     DeliveryState.SKIPPED: "未发送",
+}
+WAITING: Final = "等居民来消息"
+UNKNOWN: Final = "不知是否送达"
+SUBMITTED: Final = "已提交微信群发"
+REACHES: Final = {
+    When.NOW: "现在能送达",
+    When.NEXT: "居民下次来消息时送达",
+    When.NEVER: "无法送达",
 }
 DECISIONS: Final = {
     "answer": "机器人已回答",
@@ -83,6 +92,8 @@ DONE: Final = {
     "taken": "已接手。现在由您与居民对话，机器人不再自动回复。",
     "replied": "回复已提交，正在发送。",
     "separated": "已分开。那个渠道现在是另一位居民，两边的对话和工单各归各的。",
+    "replied_next": "回复已保存，居民下次来消息时自动送达。急事请打电话。",
+    "replied_never": "回复已保存，但现在无法送达居民，请改用电话或上门联系。",
     "noted": "备注已保存，居民看不到。",
     "handed": "已转交同事。",
     "waiting": "已标记为等待补充，居民一回复就会提醒您。",

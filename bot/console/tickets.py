@@ -9,7 +9,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
-from bot.actions import media, residents
+from bot.actions import ledger, media, parking, residents
 from bot.actions import tickets as actions
 from bot.actions.audit import record
 from bot.actions.conversations import where_met
@@ -17,10 +17,24 @@ from bot.actions.errors import ActionError
 from bot.console.texts import EVENTS, OUTCOMES, PRIORITIES
 from bot.console.visit import Visit
 from bot.message import EventKind, Reply
+from bot.reach import Reach, When
+from bot.security.permissions import Permission
 from bot.store.access import access_officer, access_ticket
-from bot.store.models import AuditEvent, Note, Officer, Outcome, Priority, StoredMessage, Ticket, TicketState
+from bot.store.models import (
+    AuditEvent,
+    Note,
+    Officer,
+    Outcome,
+    Priority,
+    ResidentAddress,
+    Role,
+    StoredMessage,
+    Ticket,
+    TicketState,
+)
 from bot.store.queries import (
     all_tickets,
+    conversations_at,
     open_tickets,
     own_communities,
     own_tickets,
@@ -77,9 +91,15 @@ async def _groups(session: AsyncSession, officer: Officer, tab: str, page: int) 
 
 
 async def alarm(visit: Visit) -> web.StreamResponse:
-    """The red banner on every page: calls for help that nobody has taken."""
+    """The red banner on every page: calls for help that nobody has taken; for who can have it mended, channels that
+    stand still."""
+    answers, mends = visit.may(Permission.ANSWER), visit.officer.role in (Role.CHIEF, Role.ADMIN)
     async with visit.store.read() as session:
-        return visit.page("alarm.html", urgent=await urgent_open(session, visit.station_id))
+        return visit.page(
+            "alarm.html",
+            urgent=await urgent_open(session, visit.station_id) if answers else [],
+            parked=await parking.alarms(session, visit.station_id) if mends else [],
+        )
 
 
 # --- one ticket -----------------------------------------------------------------------------------------------------
@@ -115,12 +135,13 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
         async with visit.store.write() as session:
             await record(session, visit.actor, "ticket.viewed", f"ticket:{ticket.id}")
     officer, now = visit.officer, clock.now()
+    met = where_met(page.spoken, ticket.conversation_id, now)
     closed = ticket.state is TicketState.CLOSED
     return visit.page(
         "ticket.html",
         ticket=ticket,
         page=page,
-        met=where_met(page.spoken, ticket.conversation_id, now),
+        met=met,
         lines=timeline(page.messages, page.notes, page.events, page.officers),
         mine=ticket.assignee_id == officer.id and not closed,
         can_take=ticket.state in (TicketState.OPEN, TicketState.WAITING) and ticket.assignee_id != officer.id,
@@ -131,11 +152,20 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
         ],
         on_duty={row.id for row in page.officers.values() if actions.is_on_duty(row, now, visit.desk.zone)},
         looking=visit.console.presence.names(ticket.id, but=officer.id),
+        reach=_reach(visit, met.address),
         revealed=revealed,
         topics=_topics(visit),
         reply_characters=REPLY_CHARACTERS,
         note_characters=NOTE_CHARACTERS,
     )
+
+
+def _reach(visit: Visit, address: ResidentAddress) -> Reach:
+    """When a reply written now reaches the resident at the address it goes to: said before it is sent."""
+    return ledger.reach_at(address, visit.desk.rules.get(address.channel), clock.now())
+
+
+_REPLIED = {When.NOW: "replied", When.NEXT: "replied_next", When.NEVER: "replied_never"}
 
 
 def _topics(visit: Visit) -> list[tuple[str, str]]:
@@ -199,6 +229,10 @@ async def _do(visit: Visit, deed: _Deed, *, done: str, part: str = "") -> web.St
     async with visit.store.write() as session:
         ticket = await access_ticket(session, visit.station_id, visit.number("id"), lock=True)
         await deed(session, ticket, visit.officer)
+        if done == "replied":
+            spoken = await conversations_at(session, ticket.station_id, ticket.resident_id)
+            met = where_met(spoken, ticket.conversation_id, clock.now())
+            done = _REPLIED[_reach(visit, met.address).when]
     return visit.go(f"/console/tickets/{ticket.id}", done=done, part=part)
 
 

@@ -18,6 +18,7 @@ from bot.checks import ChannelReport
 from bot.console.navigation import tabs_for
 from bot.console.presence import Presence
 from bot.console.texts import DONE
+from bot.reach import Rules
 from bot.runtime import Runtime
 from bot.security.forwarding import client_ip, is_https
 from bot.security.permissions import Permission, may
@@ -37,13 +38,15 @@ async def _no_channels() -> Sequence[ChannelReport]:
 
 @dataclass(frozen=True)
 class ConsoleDesk:
-    """What the console works with. `channels` are the kinds of the channels by their name in config.yaml.
+    """What the console works with. `channels` are the kinds of the channels by their name in config.yaml, `rules` what
+    their platforms allow.
 
     `scenes`: by channel, what a QR code must say that brings people there with a scene; "" when the platform gave none.
     """
 
     runtime: Runtime
     channels: Mapping[str, str]
+    rules: Mapping[str, Rules]
     check_channels: Callable[[], Awaitable[Sequence[ChannelReport]]] = _no_channels
     scenes: Mapping[str, Callable[[str], Awaitable[str]]] = field(default_factory=dict)
 

@@ -150,6 +150,7 @@ class ResidentAddress(Row, Base):
     channel: Mapped[str] = mapped_column(String(40))
     address: Mapped[str] = mapped_column(String(80))
     following: Mapped[bool] = mapped_column(default=True)
+    left_at: Mapped[datetime | None]  # when he stopped following: his data are taken away some time after
     consented_at: Mapped[datetime | None]
     last_inbound_at: Mapped[datetime | None]
     window_until: Mapped[datetime | None]

@@ -15,6 +15,7 @@ from bot.store.models import (
     CommunityOfficer,
     Conversation,
     Delivery,
+    DeliveryRoute,
     Direction,
     Note,
     Officer,
@@ -153,6 +154,7 @@ class TicketPage:
     messages: list[StoredMessage]
     older: bool  # there are messages before these
     deliveries: dict[int, Delivery]  # the newest of each message
+    notices: dict[int, Delivery]  # that it waits, by the message that waits
     notes: list[Note]
     events: list[AuditEvent]
     officers: dict[int, Officer]  # everybody of the station, for names and for handing over
@@ -172,6 +174,7 @@ async def ticket_page(session: AsyncSession, ticket: Ticket, *, before: int | No
         messages=messages,
         older=older,
         deliveries=await newest_deliveries(session, [message.id for message in messages]),
+        notices=await newest_deliveries(session, [message.id for message in messages], notices=True),
         notes=await _notes(session, ticket, since, until),
         events=await _events(session, ticket, since, until),
         officers=await station_officers(session, ticket.station_id),
@@ -210,9 +213,16 @@ async def conversation_messages(
     return rows[:TIMELINE_MESSAGES][::-1], len(rows) > TIMELINE_MESSAGES
 
 
-async def newest_deliveries(session: AsyncSession, message_ids: Sequence[int]) -> dict[int, Delivery]:
-    """How far each message got; after a second sending, that one counts."""
-    query = select(Delivery).where(Delivery.message_id.in_(message_ids)).order_by(Delivery.id)
+async def newest_deliveries(
+    session: AsyncSession, message_ids: Sequence[int], *, notices: bool = False
+) -> dict[int, Delivery]:
+    """How far each message got, or the notice that it waits; after a second sending, that one counts."""
+    is_notice = Delivery.route == DeliveryRoute.NOTICE
+    query = (
+        select(Delivery)
+        .where(Delivery.message_id.in_(message_ids), is_notice if notices else ~is_notice)
+        .order_by(Delivery.id)
+    )
     rows = (await session.execute(query)).scalars()
     return {row.message_id: row for row in rows if row.message_id is not None}
 

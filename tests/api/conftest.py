@@ -23,6 +23,7 @@ from bot.actions.residents import set_name, set_phone
 from bot.api.app import add_api
 from bot.config import Config, SecuritySettings, ServerSettings, StationSettings
 from bot.message import MessageKind, Reply
+from bot.reach import Rules
 from bot.router import StationInfo
 from bot.runtime import Runtime
 from bot.security import sessions
@@ -235,7 +236,8 @@ async def open_houses(furnished: Furnished, tmp_path: Path, knowledge: Knowledge
         houses = furnished.houses(store, client)
         for house in houses:
             app = web.Application()
-            add_api(app, Runtime(_config(house.station.name, **settings), store, house.station, knowledge))
+            runtime = Runtime(_config(house.station.name, **settings), store, house.station, knowledge)
+            add_api(app, runtime, {"web": Rules()})
             server = TestServer(app)
             await server.start_server()
             servers.append(server)

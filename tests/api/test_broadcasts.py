@@ -63,7 +63,7 @@ async def test_a_warning_from_draft_to_progress(house: House) -> None:
         "age_from": 60, "age_to": None, "occupations": ["退休"], "communities": [], "languages": [], "genders": [],
     }  # fmt: skip
     assert whole["progress"] == {
-        "total": 2, "arrived": 0, "ended": 1, "states": {"queued": 1, "skipped": 1},
+        "total": 2, "arrived": 0, "submitted": 0, "waiting": 0, "ended": 1, "states": {"queued": 1, "skipped": 1},
         "reasons": [{"reason": "居民没有可用的联系渠道", "count": 1}],
     }  # fmt: skip
     stopped = await chen.do(f"{path}/stop", {"why": "内容有误"})

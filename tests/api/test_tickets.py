@@ -58,7 +58,7 @@ async def test_a_matter_from_the_queue_to_its_end(house: House) -> None:
         "text": "请带户口簿\n到所里办理。",
         "forgotten": False,
         "understood": None,
-        "delivery": {"state": "queued", "reason": None},
+        "delivery": {"state": "queued", "reason": None, "waits": False, "unknown": False},
     }
     assert [(note["id"], note["text"]) for note in whole["notes"]] == [(noted["note_id"], "已核对户籍。")]
     assert [event["action"] for event in whole["events"]] == [

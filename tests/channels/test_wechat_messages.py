@@ -1,6 +1,6 @@
 """What WeChat pushes becomes the right Message; long answers are cut and parted between characters."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
@@ -12,6 +12,7 @@ from bot.channels.wechat_envelope import RefusedError
 from bot.channels.wechat_messages import cut_for_passive, fits_passive, message_of, with_choices
 from bot.message import Choice, Event, EventKind, Location, Message, MessageKind, Reply
 from bot.parts import parts_of
+from bot.reach import Grant
 from tests.channels.conftest import OPENID, Moment
 from tests.channels.test_wechat_envelope import envelope, open_signed
 from tests.fakes.wechat.cipher import xml_of
@@ -44,6 +45,7 @@ def test_a_text_with_all_that_identifies_it() -> None:
         kind=MessageKind.TEXT,
         sent_at=datetime.fromtimestamp(int(SENT), UTC),
         text="身份证丢了怎么办",
+        grant=Grant(5, timedelta(hours=48)),
     )
 
 

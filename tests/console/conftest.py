@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bot.console.app import ConsoleDesk, add_console
+from bot.reach import Rules
 from bot.runtime import Runtime
 from bot.store import encryption
 from bot.store.engine import Store
@@ -39,7 +40,7 @@ async def make_house(knowledge: Knowledge) -> AsyncIterator[MakeHouse]:
                 console_config(furnished.station.name, url, **settings), store, furnished.station, knowledge
             )
             app = web.Application(client_max_size=3 * 1024 * 1024)
-            add_console(app, ConsoleDesk(runtime=runtime, channels={"web": "webchat"}))
+            add_console(app, ConsoleDesk(runtime=runtime, channels={"web": "webchat"}, rules={"web": Rules()}))
             server = TestServer(app)
             await server.start_server()
             house.servers.append(server)

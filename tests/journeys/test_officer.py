@@ -14,6 +14,7 @@ from bot.actions import officers
 from bot.actions.audit import Actor
 from bot.channels.base import Failure, SendError
 from bot.console.app import ConsoleDesk, add_console
+from bot.reach import Rules
 from bot.store.models import Officer
 from tests.support import browser as browsers
 from tests.support.station import CHANNEL, House
@@ -33,7 +34,9 @@ async def station(url: str, people: browsers.People) -> AsyncIterator[tuple[Hous
                 officer = await session.get_one(Officer, (await house.officer(username)).id)
                 await officers.set_password(session, officer, PASSWORD_HASH, actor=Actor(house.station.id))
         app = web.Application(client_max_size=3 * 1024 * 1024)
-        add_console(app, ConsoleDesk(runtime=house.runtime, channels={CHANNEL: "official_account"}))
+        add_console(
+            app, ConsoleDesk(runtime=house.runtime, channels={CHANNEL: "official_account"}, rules={CHANNEL: Rules()})
+        )
         server = TestServer(app)
         await server.start_server()
         try:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from bot.actions import broadcasts
 from bot.channels.base import Failure, SendError
 from bot.console.app import ConsoleDesk, add_console
+from bot.reach import Rules
 from bot.runtime import Runtime
 from bot.store.encryption import use_keys
 from bot.store.engine import Store
@@ -153,7 +154,7 @@ async def village(database_url: str, time: FrozenClock) -> AsyncIterator[Village
         await session.execute(update(Delivery).values(state=DeliveryState.SENT))
     runtime = Runtime(console_config(houses[0].station.name, database_url), store, houses[0].station, KnownSayings())
     app = web.Application()
-    add_console(app, ConsoleDesk(runtime=runtime, channels={"web": "webchat"}))
+    add_console(app, ConsoleDesk(runtime=runtime, channels={"web": "webchat"}, rules={"web": Rules()}))
     async with TestServer(app) as server:
         house = House(store, [runtime], houses, [f"http://127.0.0.1:{server.port}"])
         yield Village(house, FakeChannel("web"))

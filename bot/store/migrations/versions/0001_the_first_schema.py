@@ -354,6 +354,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.String(length=40), nullable=False),
         sa.Column("address", sa.String(length=80), nullable=False),
         sa.Column("following", sa.Boolean(), nullable=False),
+        sa.Column("left_at", types.UtcDateTime(), nullable=True),
         sa.Column("consented_at", types.UtcDateTime(), nullable=True),
         sa.Column("last_inbound_at", types.UtcDateTime(), nullable=True),
         sa.Column("window_until", types.UtcDateTime(), nullable=True),

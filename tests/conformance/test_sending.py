@@ -1,0 +1,628 @@
+"""What leaves for residents of an official account: the ledger, the errors, long texts, notices. E 25-38 and 43."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from bot.actions import deliveries, ledger, residents, tickets
+from bot.actions.audit import Actor
+from bot.channels.metrics import PLATFORM_ERRORS
+from bot.reach import When
+from bot.store.models import Delivery, DeliveryRoute, DeliveryState, NoticeConsent, ParkedChannel, Resident, Ticket
+from scheduler import jobs
+from scheduler.outbox import PARKED_FOR
+from tests.conformance.account import WANG, Account, opened, saying
+from tests.support.station import CHANNEL, FrozenClock
+
+SEND = "custom/send"
+TEMPLATE = {
+    "kind": "template",
+    "template_id": "TPL-WAITS",
+    "fields": {"thing1": "您有一条{officer}的新消息", "time2": "{time}", "thing3": "打开公众号回复任意内容即可查看"},
+}
+SUBSCRIPTION = {**TEMPLATE, "kind": "subscription", "template_id": "SUB-WAITS"}
+
+
+@pytest.fixture
+async def account(furnished_url: str, frozen: FrozenClock) -> AsyncIterator[Account]:
+    async with opened(furnished_url, frozen) as account:
+        yield account
+
+
+async def in_talk(account: Account, openid: str = WANG) -> int:
+    """A resident wrote, and an officer took his ticket; its number."""
+    await account.hears("楼上太吵了", openid)
+    return await account.officer_takes(openid)
+
+
+async def window(account: Account, openid: str = WANG) -> tuple[int, float]:
+    """How many messages are left, and for how many seconds."""
+    address = await account.address(openid)
+    assert address.window_until is not None
+    return address.window_left, (address.window_until - account.clock.now).total_seconds()
+
+
+async def reach(account: Account, openid: str = WANG) -> When:
+    return ledger.reach_at(await account.address(openid), account.channel.rules, account.clock.now).when
+
+
+# -- 25, 26: coming and going -----------------------------------------------------------------------------------------
+
+
+async def test_a_communitys_code_links_the_resident_whether_he_follows_or_scans_again(account: Account) -> None:
+    community = await account.house.community("湖滨社区")
+    await account.pusher.event("o-new", "subscribe", {"EventKey": "qrscene_hubin"})
+    await account.pusher.event("o-old", "SCAN", {"EventKey": "hubin"})
+    await account.pusher.event("o-forged", "SCAN", {"EventKey": "hubin' OR 1=1"})
+    await account.house.dispatcher.close()
+    linked = {openid: (await account.house.resident(openid)).community_id for openid in ("o-new", "o-old", "o-forged")}
+    assert linked == {"o-new": community, "o-old": community, "o-forged": None}
+
+
+async def test_who_leaves_gets_nothing_that_was_still_waiting(account: Account) -> None:
+    ticket = await in_talk(account)
+    await account.officer_says(ticket, "请带身份证来")
+    await account.pusher.event(WANG, "unsubscribe", {})
+    await account.works()
+    assert account.wechat.calls(SEND) == []
+    row = await account.row_of("请带身份证来")
+    assert (row.state, row.reason) == (DeliveryState.SKIPPED, "居民已取消关注")
+    assert await reach(account) is When.NEVER
+
+
+async def test_what_he_told_of_himself_goes_some_time_after_he_left(account: Account) -> None:
+    await account.hears("楼上太吵了")
+    ticket = await account.officer_takes()
+    async with account.house.store.write() as session:
+        resident = await session.get_one(Resident, (await account.house.resident()).id)
+        residents.set_phone(resident, "13900001111")
+        resident.birth_year = 1950
+    await account.pusher.event(WANG, "unsubscribe", {})
+    await account.house.dispatcher.close()
+
+    async def kept_after(days: int) -> bool:
+        account.clock.forward(days=days)
+        await jobs.forget(account.desk)
+        return (await account.house.resident()).birth_year is not None
+
+    assert await kept_after(29), "he may have left by mistake"
+    assert await kept_after(2), "his matter is still open"
+    await account.house.close_ticket("zhang", ticket)
+    assert not await kept_after(0)
+    assert (await account.house.resident()).phone is None
+    assert "楼上太吵了" in [row.body for row in await account.house.heard()]
+
+
+# -- 34: the ledger ---------------------------------------------------------------------------------------------------
+
+
+async def test_five_replies_go_out_after_a_message_and_the_sixth_waits_for_the_next(account: Account) -> None:
+    ticket = await in_talk(account)
+    said = [saying() for _ in range(7)]
+    await account.officer_says(ticket, *said)
+    await account.works()
+    assert account.texts() == said[:5]
+    assert len(account.wechat.calls(SEND)) == 5, "what the platform would refuse it is not asked"
+    waiting = await account.rows(DeliveryState.QUEUED)
+    assert [row.waits for row in waiting] == [True, True]
+    assert await reach(account) is When.NEXT
+    await account.hears("好的")
+    await account.works()
+    assert account.texts() == said
+    assert (await window(account))[0] == 3
+
+
+async def test_after_48_hours_a_reply_waits_and_the_platform_is_not_asked(account: Account) -> None:
+    ticket = await in_talk(account)
+    account.clock.forward(hours=48, seconds=1)
+    await account.officer_says(ticket, "还在吗")
+    await account.works()
+    assert account.wechat.calls(SEND) == []
+    assert (await account.row_of("还在吗")).waits
+    await account.hears("在的")
+    await account.works()
+    assert account.texts() == ["还在吗"]
+
+
+async def test_a_tap_on_a_menu_grants_three_within_a_minute(account: Account) -> None:
+    ticket = await in_talk(account)
+    account.clock.forward(hours=49)
+    await account.pusher.event(WANG, "CLICK", {"EventKey": "找民警"})
+    await account.house.dispatcher.close()
+    assert await window(account) == (3, 60)
+    said = [saying() for _ in range(4)]
+    await account.officer_says(ticket, *said)
+    await account.works()
+    assert account.texts() == said[:3]
+    account.clock.forward(seconds=61)
+    assert await reach(account) is When.NEXT
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        ("scancode_push", 3),
+        ("scancode_waitmsg", 3),
+        ("SCAN", 3),
+        ("VIEW", 0),
+        ("view_miniprogram", 0),
+        ("pic_sysphoto", 0),
+        ("LOCATION", 0),
+    ],
+)
+async def test_what_each_event_grants(account: Account, name: str, left: int) -> None:
+    await in_talk(account)
+    account.clock.forward(hours=49)
+    await account.pusher.event(WANG, name, {"EventKey": "x"})
+    await account.house.dispatcher.close()
+    address = await account.address()
+    assert address.window_until is not None
+    assert (address.window_left if address.window_until > account.clock.now else 0) == left
+
+
+async def test_a_tap_takes_nothing_from_a_window_that_gives_more(account: Account) -> None:
+    await in_talk(account)
+    account.clock.forward(minutes=5)
+    await account.pusher.event(WANG, "CLICK", {"EventKey": "找民警"})
+    await account.house.dispatcher.close()
+    assert await window(account) == (5, 48 * 3600 - 300)
+
+
+async def test_a_tap_on_our_own_choices_is_no_grant_for_two_days(account: Account) -> None:
+    await account.pusher.message(WANG, "text", {"Content": "找民警", "bizmsgmenuid": "0"})
+    await account.house.dispatcher.close()
+    assert await window(account) == (3, 60)
+
+
+async def test_an_answer_in_the_response_costs_nothing(account: Account) -> None:
+    assert await account.hears("身份证丢了怎么办")
+    assert (await window(account))[0] == 5
+
+
+# -- 35: the platform knows better ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [45015, 45047])
+async def test_a_window_the_platform_finds_closed_is_closed_in_the_ledger_and_nothing_is_repeated(
+    account: Account, code: int
+) -> None:
+    ticket = await in_talk(account)
+    account.wechat.fault(SEND, "errcode", code, times=1)
+    await account.officer_says(ticket, "第一句", "第二句")
+    await account.works()
+    await account.works()
+    assert len(account.wechat.calls(SEND)) == 1
+    assert await reach(account) is When.NEXT
+    await account.hears("我在")
+    await account.works()
+    assert account.texts() == ["第一句", "第二句"]
+
+
+# -- 36: every row of A.10 --------------------------------------------------------------------------------------------
+
+AGAIN, WAITS, FAILS, PARKED, PUT_OFF = "again", "waits", "fails", "parked", "put off"
+ROWS = {
+    AGAIN: "-1 268487001 268487002 268488001 45066",
+    WAITS: "45015 45047 43101",
+    FAILS: "40003 49003 40007 40008 40130 40031 40032 43004 43019 43116 44004 47001 47003 45002 45008 45067 45080 "
+    "45081 48002 48008 50002 50005 70000 40037 99999",
+    PARKED: "40001 40014 42001 41001 40013 40125 40164 40243 40200 48001 48004",
+    PUT_OFF: "45009 45011 45028 89504 89505",
+}
+LEAVES = {43004, 50005}
+REFUSES = {40003, 49003, 43019, 48002, 50002}
+CODES = [(int(code), what) for what, codes in ROWS.items() for code in codes.split()]
+
+
+@pytest.mark.parametrize(("code", "what"), CODES)
+async def test_each_error_code_has_its_action(
+    furnished_sqlite_url: str, frozen: FrozenClock, code: int, what: str
+) -> None:
+    async with opened(furnished_sqlite_url, frozen) as account:
+        ticket = await in_talk(account)
+        known = str(code) if code != 99999 else "other"
+        before = PLATFORM_ERRORS.labels(CHANNEL, known)._value.get()
+        account.wechat.fault(SEND, "errcode", code)
+        await account.officer_says(ticket, "请带身份证来")
+        await account.works()
+        row = await account.row_of("请带身份证来")
+        address = await account.address()
+        parked = await account.house.all(select(ParkedChannel))
+        assert PLATFORM_ERRORS.labels(CHANNEL, known)._value.get() > before, "each code has its counter"
+        assert row.reason
+        assert re.search("[一-鿿]", row.reason)
+        token_codes = code in {40001, 40014, 42001}
+        assert len(account.wechat.calls(SEND)) == (2 if token_codes or code == 45002 else 1)
+        if what in (AGAIN, PUT_OFF):
+            assert (row.state, row.waits) == (DeliveryState.QUEUED, False)
+            assert row.retry_at is not None
+            assert row.retry_at > frozen.now
+            assert bool(parked) == (what == PUT_OFF or code == 45066)
+        elif what == WAITS:
+            assert (row.state, row.waits) == (DeliveryState.QUEUED, True)
+        elif what == FAILS:
+            assert (row.state, row.code, row.unknown) == (DeliveryState.FAILED, str(code), False)
+            assert address.following == (code not in LEAVES)
+            assert (address.refused_until is not None) == (code in REFUSES)
+        else:
+            assert row.state is DeliveryState.QUEUED
+            assert [one.alarm for one in parked] == [True]
+
+
+async def test_a_frozen_account_is_asked_again_after_a_week(account: Account) -> None:
+    ticket = await in_talk(account)
+    account.wechat.follower(WANG).refuses = 50002
+    await account.officer_says(ticket, "第一句")
+    await account.works()
+    await account.officer_says(ticket, "第二句")
+    await account.works()
+    assert len(account.wechat.calls(SEND)) == 1, "what was refused for good is not asked for the next message"
+    assert (await account.row_of("第二句")).reason == (await account.row_of("第一句")).reason
+    assert await reach(account) is When.NEVER
+    account.clock.forward(days=7, seconds=1)
+    assert await reach(account) is When.NEXT
+    account.wechat.follower(WANG).refuses = None
+    await account.hears("我回来了")
+    assert await reach(account) is When.NOW
+
+
+async def test_whoever_writes_again_can_be_reached_again(account: Account) -> None:
+    ticket = await in_talk(account)
+    account.wechat.fault(SEND, "errcode", 48002, times=1)
+    await account.officer_says(ticket, "第一句")
+    await account.works()
+    assert await reach(account) is When.NEVER
+    await account.hears("刚才关了消息")
+    assert await reach(account) is When.NOW
+    await account.officer_says(ticket, "第二句")
+    await account.works()
+    assert account.texts() == ["第二句"]
+
+
+async def test_after_too_fast_the_whole_channel_waits_a_minute(account: Account) -> None:
+    tickets = [await in_talk(account, f"o-{n}") for n in range(3)]
+    account.wechat.fault(SEND, "errcode", 45011, nth=[1])
+    for ticket in tickets:
+        await account.officer_says(ticket, f"回复{ticket}")
+    await account.works()
+    tried = len(account.wechat.calls(SEND))
+    account.clock.forward(seconds=59)
+    await account.works()
+    assert len(account.wechat.calls(SEND)) == tried
+    account.clock.forward(seconds=2)
+    await account.works()
+    assert sum(len(account.texts(f"o-{n}")) for n in range(3)) == 3
+
+
+# -- 37: nobody knows -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("effect", ["close_after", "status_after", "truncated", "no_errcode"])
+async def test_a_reply_whose_answer_was_lost_is_shown_as_unknown_and_not_repeated(
+    account: Account, effect: Any
+) -> None:
+    ticket = await in_talk(account)
+    account.wechat.fault(SEND, effect, 502, times=1)
+    await account.officer_says(ticket, "请带身份证来")
+    for _ in range(3):
+        await account.works()
+        account.clock.forward(minutes=5)
+    row = await account.row_of("请带身份证来")
+    assert (row.state, row.unknown) == (DeliveryState.FAILED, True)
+    assert "不知是否送达" in str(row.reason)
+    assert account.texts() == ["请带身份证来"]
+    assert (await window(account))[0] == 4, "it is counted as if it had arrived"
+
+
+async def test_a_reply_the_platform_took_too_long_over_is_unknown(
+    furnished_sqlite_url: str, frozen: FrozenClock
+) -> None:
+    async with opened(furnished_sqlite_url, frozen, call_seconds=0.3) as account:
+        ticket = await in_talk(account)
+        account.wechat.fault(SEND, "delay_after", 1.0, times=1)
+        await account.officer_says(ticket, "请带身份证来")
+        await account.works()
+        assert (await account.row_of("请带身份证来")).unknown
+
+
+async def test_the_officer_may_decide_to_send_again_what_is_unknown(account: Account) -> None:
+    ticket = await in_talk(account)
+    account.wechat.fault(SEND, "status_after", 502, times=1)
+    await account.officer_says(ticket, "请带身份证来")
+    await account.works()
+    row, officer = await account.row_of("请带身份证来"), await account.house.officer("zhang")
+    async with account.house.store.write() as session:
+        matter = await session.get_one(Ticket, ticket)
+        actor = Actor(officer.station_id, officer.id)
+        await tickets.resend(session, matter, officer, row.message_id or 0, actor=actor)
+    await account.works()
+    assert account.texts() == ["请带身份证来"] * 2
+    assert (await account.row_of("请带身份证来")).state is DeliveryState.SENT
+
+
+# -- 38: long texts ---------------------------------------------------------------------------------------------------
+
+
+def long_text(bytes_: int) -> str:
+    return "".join(f"第{n}条，请带好材料。\n" for n in range(bytes_ // 36))
+
+
+async def test_a_long_reply_arrives_in_parts_in_order_each_counted(account: Account) -> None:
+    ticket = await in_talk(account)
+    text = long_text(5000).strip()
+    await account.officer_says(ticket, text)
+    await account.works()
+    parts = account.texts()
+    assert len(parts) == 3
+    assert all(len(part.encode()) <= 2048 for part in parts)
+    assert "".join(parts).replace("\n", "") == text.replace("\n", "")
+    assert (await window(account))[0] == 2
+
+
+async def test_what_the_window_has_no_room_for_is_offered_and_comes_when_asked_for(account: Account) -> None:
+    ticket = await in_talk(account)
+    await account.officer_says(ticket, "一", "二", "三")
+    text = long_text(9000).strip()
+    await account.officer_says(ticket, text)
+    await account.works()
+    shown = account.texts()[3:]
+    assert len(shown) == 2
+    assert shown[-1].endswith(deliveries.MORE_HINT)
+    assert all(len(part.encode()) <= 2048 for part in shown)
+    assert (await account.row_of(text)).waits
+    assert await account.hears("继续") == ""
+    await account.works()
+    shown = account.texts()[3:]
+    together = "".join(shown).replace(deliveries.MORE_HINT, "")
+    assert together.replace("\n", "") == text.replace("\n", "")
+
+
+async def test_the_bot_says_nothing_to_continue_when_something_waits(account: Account) -> None:
+    """No officer holds the conversation any more, and the rest is the answer."""
+    ticket = await in_talk(account)
+    await account.officer_says(ticket, "一", "二", "三", "四", long_text(5000))
+    await account.works()
+    await account.house.close_ticket("zhang", ticket)
+    assert await account.hears("继续") == ""
+    await account.works()
+    assert len(account.texts()) > 5
+    assert await account.hears("继续") != "", "nothing waits any more: a word like any other"
+
+
+# -- 32: credentials --------------------------------------------------------------------------------------------------
+
+
+async def test_wrong_credentials_stop_the_channel_alarm_the_station_and_keep_the_queue(account: Account) -> None:
+    tickets = [await in_talk(account, f"o-{n}") for n in range(5)]
+    await account.officer_says(tickets[0], "早")
+    await account.works()
+    account.wechat.fault(SEND, "errcode", 40001)
+    for ticket in tickets:
+        await account.officer_says(ticket, f"回复{ticket}")
+    before = account.wechat.counters["stable_token"]
+    for _ in range(6):
+        await account.works()
+        account.clock.forward(seconds=10)
+    assert account.wechat.counters["stable_token"] - before <= 2, "not more than two tokens a minute"
+    (parked,) = await account.house.all(select(ParkedChannel))
+    assert (parked.channel, parked.alarm, parked.code) == (CHANNEL, True, "40001")
+    assert parked.reason.endswith("。")
+    assert len(await account.rows(DeliveryState.QUEUED)) == 5
+    account.wechat.faults.clear()
+    account.clock.forward(seconds=PARKED_FOR.total_seconds() + 60)
+    await account.works()
+    assert [account.texts(f"o-{n}") for n in range(5)] == [
+        *(["早", f"回复{ticket}"] for ticket in tickets[:1]),
+        *([f"回复{ticket}"] for ticket in tickets[1:]),
+    ]
+    assert await account.house.all(select(ParkedChannel)) == []
+
+
+async def test_a_parked_channel_stays_parked_after_a_restart(furnished_sqlite_url: str, frozen: FrozenClock) -> None:
+    async with opened(furnished_sqlite_url, frozen) as account:
+        ticket = await in_talk(account)
+        account.wechat.fault(SEND, "errcode", 48004)
+        await account.officer_says(ticket, "请带身份证来")
+        await account.works()
+    async with opened(furnished_sqlite_url, frozen) as account:
+        await account.works()
+        assert account.wechat.journal == []
+        assert account.outbox.parked
+        account.clock.forward(seconds=PARKED_FOR.total_seconds() + 1)
+        account.wechat.inbound(WANG, "message")
+        await account.works()
+        assert account.texts() == ["请带身份证来"]
+
+
+@pytest.mark.parametrize(
+    ("effect", "value"),
+    [("errcode", 40164), ("errcode", 40125), ("status", 500), ("html", None), ("truncated", None), ("delay", 1.0)],
+)
+async def test_a_token_call_that_fails_is_bounded_and_loses_nothing(
+    furnished_sqlite_url: str, frozen: FrozenClock, effect: Any, value: Any
+) -> None:
+    async with opened(furnished_sqlite_url, frozen, call_seconds=0.3) as account:
+        ticket = await in_talk(account)
+        account.wechat.fault("stable_token", effect, value)
+        await account.officer_says(ticket, "请带身份证来")
+        for _ in range(6):
+            await account.works()
+            account.clock.forward(seconds=10)
+        assert 1 <= len(account.wechat.calls("stable_token")) <= 6
+        account.wechat.faults.clear()
+        account.clock.forward(minutes=20)
+        await account.works()
+        assert account.texts() == ["请带身份证来"]
+
+
+async def test_a_token_that_expires_in_the_middle_is_fetched_once_and_nobody_is_written_to_twice(
+    account: Account,
+) -> None:
+    tickets = [await in_talk(account, f"o-{n}") for n in range(20)]
+    await account.officer_says(tickets[0], "早")
+    await account.works()
+    before = account.wechat.counters["stable_token"]
+    account.wechat.expire_tokens()
+    for ticket in tickets:
+        await account.officer_says(ticket, f"回复{ticket}")
+    await account.works()
+    assert account.wechat.counters["stable_token"] - before == 1
+    assert [account.texts(f"o-{n}")[-1] for n in range(20)] == [f"回复{ticket}" for ticket in tickets]
+    assert sum(len(account.texts(f"o-{n}")) for n in range(20)) == 21
+
+
+async def test_fifty_sends_with_no_token_at_all_fetch_one(account: Account) -> None:
+    tickets = [await in_talk(account, f"o-{n}") for n in range(50)]
+    assert account.wechat.counters["stable_token"] == 0
+    for ticket in tickets:
+        await account.officer_says(ticket, "好")
+    await account.works()
+    assert account.wechat.counters["stable_token"] == 1
+    assert sum(len(account.texts(f"o-{n}")) for n in range(50)) == 50
+
+
+# -- an account that may only answer ----------------------------------------------------------------------------------
+
+
+async def test_an_account_that_cannot_write_later_says_in_its_answers_what_waited(
+    furnished_url: str, frozen: FrozenClock
+) -> None:
+    async with opened(furnished_url, frozen, account_type="subscription") as account:
+        ticket = await in_talk(account)
+        assert await reach(account) is When.NEXT
+        await account.officer_says(ticket, "请带身份证来", "下午两点")
+        await account.works()
+        assert account.wechat.calls(SEND) == []
+        assert [row.waits for row in await account.rows()] == [True, True]
+        assert await account.hears("怎么办") == "请带身份证来\n\n下午两点"
+        await account.works()
+        assert (await account.row_of("下午两点")).state is DeliveryState.SENT
+        await account.house.close_ticket("zhang", ticket)
+        assert await account.hears("再问一句") != ""
+        assert account.wechat.calls(SEND) == []
+
+
+# -- 43: notices ------------------------------------------------------------------------------------------------------
+
+
+async def waiting_reply(account: Account) -> None:
+    """An officer wrote to somebody whose window is over."""
+    ticket = await in_talk(account)
+    account.clock.forward(hours=49)
+    await account.officer_says(ticket, "请回电", "请尽快")
+    for _ in range(3):
+        await account.works()
+
+
+async def notices(account: Account) -> list[Delivery]:
+    return await account.rows(route=DeliveryRoute.NOTICE)
+
+
+async def test_who_cannot_be_reached_is_told_once_that_a_message_waits(furnished_url: str, frozen: FrozenClock) -> None:
+    async with opened(furnished_url, frozen, notice=TEMPLATE) as account:
+        account.wechat.notices.add_template("TPL-WAITS", ("thing1", "time2", "thing3"))
+        await waiting_reply(account)
+        (call,) = account.wechat.calls("template/send")
+        assert call.body["data"] == {
+            "thing1": {"value": "您有一条张伟的新消息"},
+            "time2": {"value": "2026-11-25 10:30"},
+            "thing3": {"value": "打开公众号回复任意内容即可查看"},
+        }
+        assert [row.state for row in await notices(account)] == [DeliveryState.SENT]
+        await account.wechat.settle(60)
+        await account.house.dispatcher.close()
+        assert [row.state for row in await notices(account)] == [DeliveryState.DELIVERED]
+        assert [row.state for row in await account.rows(DeliveryState.QUEUED)] == [DeliveryState.QUEUED] * 2, (
+            "the report of the platform is no act of the resident"
+        )
+        await account.hears("看到了")
+        await account.works()
+        assert account.texts() == ["请回电", "请尽快"]
+
+
+async def test_a_notice_is_not_sent_when_no_template_is_set(account: Account) -> None:
+    await waiting_reply(account)
+    assert await notices(account) == []
+
+
+async def test_a_notice_whose_answer_was_lost_is_repeated_and_arrives_once(
+    furnished_sqlite_url: str, frozen: FrozenClock
+) -> None:
+    async with opened(furnished_sqlite_url, frozen, notice=TEMPLATE) as account:
+        account.wechat.notices.add_template("TPL-WAITS", ("thing1", "time2", "thing3"))
+        account.wechat.fault("template/send", "close_after", times=1)
+        await waiting_reply(account)
+        account.clock.forward(seconds=3)
+        await account.works()
+        assert len(account.wechat.calls("template/send")) == 2
+        assert [bubble.via for bubble in account.wechat.chat(WANG)].count("template") == 1
+
+
+@pytest.mark.parametrize(("code", "follows"), [(43004, False), (47003, True), (40037, True)])
+async def test_a_refused_notice_is_not_repeated(
+    furnished_sqlite_url: str, frozen: FrozenClock, code: int, follows: bool
+) -> None:
+    async with opened(furnished_sqlite_url, frozen, notice=TEMPLATE) as account:
+        account.wechat.fault("template/send", "errcode", code)
+        await waiting_reply(account)
+        account.clock.forward(hours=1)
+        await account.works()
+        assert len(account.wechat.calls("template/send")) == 1
+        (notice,) = await notices(account)
+        assert (notice.state, notice.code) == (DeliveryState.FAILED, str(code))
+        assert (await account.address()).following == follows
+
+
+async def test_who_blocks_the_account_is_marked(furnished_sqlite_url: str, frozen: FrozenClock) -> None:
+    async with opened(furnished_sqlite_url, frozen, notice=TEMPLATE) as account:
+        account.wechat.notices.add_template("TPL-WAITS", ("thing1", "time2", "thing3"))
+        account.wechat.rules.template_status = "failed: user block"
+        await waiting_reply(account)
+        await account.wechat.settle(60)
+        await account.house.dispatcher.close()
+        (notice,) = await notices(account)
+        assert notice.state is DeliveryState.FAILED
+        assert "拒收" in str(notice.reason)
+        assert await reach(account) is When.NEVER
+
+
+async def test_subscription_notices_go_only_to_who_accepted_them(furnished_url: str, frozen: FrozenClock) -> None:
+    async with opened(furnished_url, frozen, notice=SUBSCRIPTION) as account:
+        for template in ("SUB-WAITS", "SUB-OTHER"):
+            account.wechat.notices.add_subscription(template, ("thing1", "time2", "thing3"))
+        await account.hears("你好")
+        consents = select(NoticeConsent.template_id).order_by(NoticeConsent.template_id)
+        await account.wechat.notices.accept(WANG, "SUB-WAITS", "SUB-OTHER")  # a List of two
+        await account.house.dispatcher.close()
+        assert await account.house.all(consents) == ["SUB-OTHER", "SUB-WAITS"]
+        await account.wechat.notices.reject(WANG, "SUB-OTHER")  # a List of one
+        await account.house.dispatcher.close()
+        assert await account.house.all(consents) == ["SUB-WAITS"]
+        await waiting_reply(account)
+        (notice,) = await notices(account)
+        assert notice.state is DeliveryState.SENT
+        await account.wechat.settle(60)
+        await account.house.dispatcher.close()
+
+
+async def test_a_consent_that_is_used_up_is_forgotten(furnished_sqlite_url: str, frozen: FrozenClock) -> None:
+    async with opened(furnished_sqlite_url, frozen, notice=SUBSCRIPTION) as account:
+        account.wechat.notices.add_subscription("SUB-WAITS", ("thing1", "time2", "thing3"))
+        await account.hears("你好")
+        await account.wechat.notices.accept(WANG, "SUB-WAITS")
+        await account.house.dispatcher.close()
+        account.wechat.notices.consents.clear()
+        await waiting_reply(account)
+        (notice,) = await notices(account)
+        assert (notice.state, notice.code) == (DeliveryState.FAILED, "43101")
+        assert await account.house.all(select(NoticeConsent)) == []
+
+
+async def test_without_consent_no_notice_is_tried(furnished_sqlite_url: str, frozen: FrozenClock) -> None:
+    async with opened(furnished_sqlite_url, frozen, notice=SUBSCRIPTION) as account:
+        await waiting_reply(account)
+        assert await notices(account) == []
+        assert account.wechat.calls("bizsend") == []
