@@ -2,98 +2,19 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 
-from aiohttp import ClientSession, CookieJar, web
 from playwright.async_api import Page, expect
 from sqlalchemy import select
 
 from bot import clock
 from bot.actions import residents
-from bot.app import create_app
-from bot.config import parse_config
-from bot.security.passwords import hash_password
-from bot.store.models import Officer, Resident, ResidentAddress
-from tests.fakes.wechat import FakeWeChat, Pusher
-from tests.fakes.wechat.pusher import AES_KEY, APP_ID, TOKEN
-from tests.support.knowledge import KnownSayings
-from tests.support.station import DATA_KEY, NAME, House
+from bot.store.models import Resident, ResidentAddress
+from tests.support.program import Visitor, log_in, running, visitor
+from tests.support.station import House
 
 OPENID = "o9AgO5Kd5ggOC-bXrbNODIiE3bGY"
-PASSWORD = "plum blossom 47"
 SECONDS = 15
-
-
-@dataclass
-class Running:
-    root: str
-    wechat: FakeWeChat
-    pusher: Pusher
-    house: House
-
-
-@asynccontextmanager
-async def running(url: str) -> AsyncIterator[Running]:
-    """The whole program on a furnished database, with a web chat and an official account."""
-    async with AsyncExitStack() as stack:
-        wechat = await stack.enter_async_context(FakeWeChat())
-        account = {
-            "kind": "official_account", "name": "gongzhong", "app_id": APP_ID, "secret": wechat.secret, "token": TOKEN,
-            "encoding_aes_key": AES_KEY, "api_base": wechat.url,
-        }  # fmt: skip
-        raw = {
-            "station": {"name": NAME},
-            "security": {"data_key": DATA_KEY},
-            "database": {"url": url},
-            "channels": [{"kind": "webchat", "name": "web"}, account],
-        }
-        runner = web.AppRunner(
-            await create_app(parse_config(raw, {}), KnownSayings()), access_log=None, shutdown_timeout=1
-        )
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        root = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        pusher = await stack.enter_async_context(Pusher(f"{root}/callback/gongzhong", wechat=wechat))
-        house = await stack.enter_async_context(House.opened(url))
-        async with house.store.write() as session:
-            zhang = (await session.execute(select(Officer).where(Officer.username == "zhang"))).scalar_one()
-            zhang.password_hash = await hash_password(PASSWORD)
-        yield Running(root, wechat, pusher, house)
-
-
-@dataclass
-class Visitor:
-    """Somebody with a browser that runs no script."""
-
-    root: str
-    session: ClientSession
-
-    async def consent(self) -> str:
-        await self.session.post(f"{self.root}/chat/consent", data={"agree": "yes"})
-        return await self.page()
-
-    async def page(self) -> str:
-        async with self.session.get(f"{self.root}/chat") as response:
-            assert response.status == 200
-            return await response.text()
-
-    async def say(self, words: str) -> str:
-        """The page with the answer to it."""
-        found = re.search(r'name="id" value="([^"]+)"', await self.page())
-        assert found
-        await self.session.post(f"{self.root}/chat/messages", data={"id": found[1], "text": words})
-        return await self.page()
-
-
-@asynccontextmanager
-async def visitor(root: str) -> AsyncIterator[Visitor]:
-    async with ClientSession(cookie_jar=CookieJar(unsafe=True), headers={"Origin": root}) as session:
-        somebody = Visitor(root, session)
-        await somebody.consent()
-        yield somebody
 
 
 async def persons(house: House) -> int:
@@ -118,13 +39,6 @@ async def became(true: Callable[[], Awaitable[bool]]) -> bool:
     return False
 
 
-async def log_in(page: Page, root: str) -> None:
-    await page.goto(f"{root}/console")
-    await page.get_by_label("用户名").fill("zhang")
-    await page.get_by_label("密码").fill(PASSWORD)
-    await page.get_by_role("button", name="登录").click()
-
-
 async def test_a_resident_links_the_web_with_wechat_and_his_officer_sees_one_conversation(
     furnished_sqlite_url: str, desk: Page
 ) -> None:
@@ -138,7 +52,7 @@ async def test_a_resident_links_the_web_with_wechat_and_his_officer_sees_one_con
         assert await persons(here.house) == 1
 
         page = desk
-        await log_in(page, here.root)
+        await log_in(page, here.root, "zhang")
         await page.get_by_role("link", name=re.compile("邻里噪声")).first.click()
         await page.get_by_role("button", name="接手").click()
         await expect(page.get_by_text("楼上太吵了").first).to_be_visible()
