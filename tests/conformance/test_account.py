@@ -180,7 +180,7 @@ async def test_an_account_that_is_not_verified_asks_for_none_of_it(house: House,
 
 
 async def test_26_who_leaves_gets_nothing_more_and_the_platforms_data_on_him_is_deleted(
-    account: Account, wechat: FakeWeChat, house: House
+    account: Account, wechat: FakeWeChat, house: House, frozen: FrozenClock
 ) -> None:
     wechat.follower(OPENID).unionid = "u-wang"
     await account.pusher.event(OPENID, "subscribe", {"EventKey": ""})
@@ -200,6 +200,7 @@ async def test_26_who_leaves_gets_nothing_more_and_the_platforms_data_on_him_is_
     kept: list[StoredMessage] = await house.heard()
     assert "楼上太吵了" in [row.body for row in kept]  # the station's record goes by its own retention
 
+    frozen.forward(minutes=1)
     await account.pusher.event(OPENID, "subscribe", {"EventKey": ""})  # and he comes back
     await jobs.look_up_followers(account.desk)
     assert (await address(house)).union_id == "u-wang"
