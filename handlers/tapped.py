@@ -7,8 +7,11 @@ from bot.router import Context
 
 
 def in_words(context: Context) -> Context:
-    """The context as if the resident had written what the button says."""
+    """The context as if the resident had written what the button says, where that is something we know.
+
+    Menu words are found by the key itself; the key of a button somebody else made says nothing to us.
+    """
     event = context.message.event
-    if event is None or event.kind is not EventKind.CLICK or not event.key.strip():
+    if event is None or event.kind is not EventKind.CLICK or context.knowledge.match(event.key).topic is None:
         return context
     return replace(context, message=replace(context.message, text=event.key))

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from bot import clock
 from bot.config import ConfigError, parse_config
 from bot.store.models import AuditEvent, ResidentAddress, StoredMessage
+from knowledge import Knowledge
 from scheduler import jobs
 from tests.conformance.station import Account, account_of, open_account
 from tests.fakes.wechat import FakeWeChat
@@ -48,12 +49,16 @@ async def test_45_the_menu_goes_out_in_raw_chinese_and_the_platform_takes_it(
     assert (call.errcode, call.escaped) == (0, False)
 
 
-async def test_every_button_of_the_menu_is_answered(account: Account, wechat: FakeWeChat) -> None:
-    await account.channel.set_menu()
-    for button in list(wechat.menu.leaves()):
-        answered = await wechat.tap(OPENID, str(button["name"]))
-        assert answered.status == 200
-        assert answered.text, button["name"]
+async def test_every_button_of_the_menu_is_answered(furnished_sqlite_url: str, wechat: FakeWeChat) -> None:
+    async with (
+        House.opened(furnished_sqlite_url, knowledge=Knowledge.load()) as house,
+        open_account(house, wechat) as account,
+    ):
+        await account.channel.set_menu()
+        for button in list(wechat.menu.leaves()):
+            answered = await wechat.tap(OPENID, str(button["name"]))
+            assert answered.status == 200
+            assert answered.text, button["name"]
 
 
 async def test_a_tap_says_the_words_of_its_button(account: Account, wechat: FakeWeChat, house: House) -> None:
