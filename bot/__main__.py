@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Callable
 from pathlib import Path
 
-from bot.commands import CommandError, asking, data, knowledge, people, serving
+from bot.commands import CommandError, NotWellError, asking, channels, data, knowledge, people, serving
 from bot.config import ConfigError
 from bot.store.encryption import EncryptionError
 from bot.store.models import Role
@@ -29,6 +29,17 @@ def _parser() -> ArgumentParser:
     _with_config(_add(commands, "serve", serving.serve, "the real station, by its settings"))
     _with_config(_add(commands, "migrate", serving.migrate, "bring the database to the newest schema"))
     _with_config(_add(commands, "check-config", serving.check_config, "say what is wrong with the settings"))
+    _with_config(
+        _add(
+            commands,
+            "check-channels",
+            channels.check,
+            "say whether each channel works, and what to do where it does not",
+        )
+    )
+    _with_config(
+        _add(commands, "wechat-menu", channels.set_menus, "put the menu of the settings onto the official accounts")
+    )
     _add(commands, "new-key", serving.make_key, "print a new key for personal data")
 
     officer = _with_config(_add(commands, "add-officer", people.add_officer, "add somebody who can log in"))
@@ -93,6 +104,8 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         arguments.command(arguments)
+    except NotWellError:
+        return 1
     except (CommandError, ConfigError, EncryptionError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -4,16 +4,19 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from itertools import repeat
 from typing import Protocol
 
 from bot import clock
 from bot.actions import streams, tokens
 from bot.actions.streams import StreamKey
-from bot.channels.base import NowOrNever, Picture, TokenStore, Unanswered
+from bot.channels.base import Failure, NowOrNever, Picture, SendError, TokenStore, Unanswered
 from bot.message import Happening, Message, SessionMoved
 from bot.store.engine import Store
 from bot.store.models import Media
 
+_LOOK_AGAIN_SECONDS = 0.2  # while another process asks for a token
+_LOOKS = round(tokens.LEASE.total_seconds() / _LOOK_AGAIN_SECONDS) + 5  # until its lease is over
 _ASKED_AGAIN_AFTER = timedelta(seconds=5)
 
 _Fetch = Callable[[], Awaitable[tuple[str, datetime]]]
@@ -39,17 +42,33 @@ class StoredTokens:
     async def replace(self, channel: str, stale: str | None, fetch: _Fetch) -> tuple[str, datetime]:
         """A new token, unless another task or process has brought one already.
 
-        The platform is asked outside any transaction; two processes may both ask, which stable_token allows (it gives
-        both the same token), while a slow platform never holds a lock.
+        Who holds the row's lease asks the platform, outside any transaction; the others look at the row until the token
+        is there or the lease is free. Raises what `fetch` raises, and SendError when another process asks and asks.
         """
         async with self._one_fetch:
-            current = await self.get(channel)
-            if current is not None and current[0] != stale:
-                return current
+            fetcher = secrets.token_hex(16)
+            for pause in (0, *repeat(_LOOK_AGAIN_SECONDS, _LOOKS)):
+                await asyncio.sleep(pause)
+                async with self._store.write() as session:
+                    claim = await tokens.claim(
+                        session, self._station_id, channel, stale=stale, fetcher=fetcher, now=clock.now()
+                    )
+                if claim.held is not None:
+                    return claim.held
+                if claim.mine:
+                    return await self._fetch(channel, fetcher, fetch)
+            raise SendError(Failure.RETRY, "token_wait", "另一个进程正在获取微信接口凭证，稍后自动重发。")
+
+    async def _fetch(self, channel: str, fetcher: str, fetch: _Fetch) -> tuple[str, datetime]:
+        try:
             token, expires_at = await fetch()
+        except BaseException:  # also when this task is cancelled: the others need not wait for the end of the lease
             async with self._store.write() as session:
-                await tokens.save(session, self._station_id, channel, token, expires_at)
-            return token, expires_at
+                await tokens.give_up(session, self._station_id, channel, fetcher=fetcher)
+            raise
+        async with self._store.write() as session:
+            await tokens.save(session, self._station_id, channel, token, expires_at, fetcher=fetcher, now=clock.now())
+        return token, expires_at
 
 
 class RecentTokens:

@@ -4,26 +4,29 @@ import asyncio
 import hashlib
 import hmac
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from aiohttp import web
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.exc import SQLAlchemyError
 
 import handlers
-from bot import health
+from bot import checkup, health
 from bot.actions import stations
 from bot.actions.streams import StreamKey
 from bot.adapters import RecentTokens, StoredPictures, StoredStream, StoredTokens
 from bot.api.app import add_api
-from bot.channels.base import Channel
+from bot.callbacks import CallbackSigns
+from bot.channels.base import Channel, FollowerKeeper, SendError
 from bot.channels.kf import Kf
 from bot.channels.official_account import OfficialAccount
 from bot.channels.webchat import WebChat
 from bot.channels.wecom import WeComChannel
+from bot.checks import ChannelReport
 from bot.config import (
     ChannelSettings,
     Config,
@@ -63,6 +66,7 @@ class Program:
     outbox: Outbox
     channels: Mapping[str, Channel]
     desk: jobs.Desk
+    signs: CallbackSigns
 
 
 PROGRAM = web.AppKey("program", Program)
@@ -81,8 +85,9 @@ async def create_app(config: Config, knowledge: Knowledge | None = None) -> web.
     channels = {settings.name: _channel(settings, runtime, dispatcher) for settings in config.channels}
     outbox = Outbox(store, runtime.station.id, channels, station_name=runtime.station.name)
 
-    app = web.Application(client_max_size=REQUEST_LIMIT_BYTES)
-    app[PROGRAM] = Program(runtime, dispatcher, outbox, channels, _desk(runtime, dispatcher, outbox, channels))
+    signs = CallbackSigns(store, runtime.station.id, channels)
+    app = web.Application(client_max_size=REQUEST_LIMIT_BYTES, middlewares=[signs.middleware()])
+    app[PROGRAM] = Program(runtime, dispatcher, outbox, channels, _desk(runtime, dispatcher, outbox, channels), signs)
     for channel in channels.values():
         app.add_routes(channel.routes())
         if isinstance(channel, WebChat):
@@ -93,10 +98,35 @@ async def create_app(config: Config, knowledge: Knowledge | None = None) -> web.
     rules = {name: channel.rules for name, channel in channels.items()}
     wecom = next((channel.app for channel in channels.values() if isinstance(channel, WeComChannel)), None)
     add_api(app, runtime, rules)
-    add_console(app, ConsoleDesk(runtime=runtime, channels=kinds, rules=rules, wecom=wecom))
+    desk = ConsoleDesk(
+        runtime=runtime,
+        channels=kinds,
+        rules=rules,
+        wecom=wecom,
+        check_channels=partial(check_channels, runtime, channels),
+        scenes={
+            name: partial(_scene, channel)
+            for name, channel in channels.items()
+            if isinstance(channel, FollowerKeeper) and channel.verified
+        },
+    )
+    add_console(app, desk)
     app.cleanup_ctx.append(_clockwork)
     health.add_health(app, runtime, lambda: app[_SCHEDULER].running)
     return app
+
+
+async def check_channels(runtime: Runtime, channels: Mapping[str, Channel]) -> Sequence[ChannelReport]:
+    """The self-check of all channels."""
+    return await checkup.report(runtime.store, runtime.station.id, channels, runtime.config.server.public_url)
+
+
+async def _scene(keeper: FollowerKeeper, scene: str) -> str:
+    try:
+        return await keeper.scene_address(scene)
+    except SendError as error:
+        log.warning("no QR code", extra={"code": error.code})
+        return ""
 
 
 def load_keys(config: Config) -> None:
@@ -217,6 +247,7 @@ async def _clockwork(app: web.Application) -> AsyncIterator[None]:
     with suppress(asyncio.CancelledError):
         await wakeful
     await program.dispatcher.close()
+    await program.signs.close()
     await program.outbox.close()
     await program.desk.mass.close()
     for channel in program.channels.values():

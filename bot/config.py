@@ -136,6 +136,63 @@ class NoticeSettings(_Settings):
         return value
 
 
+class MenuButton(_Settings):
+    """A button under the chat: it says something (as if the resident had typed it), opens a page, or holds others."""
+
+    name: str = Field(min_length=1)
+    says: str = ""
+    url: WebAddress = ""
+    buttons: "tuple[MenuButton, ...]" = Field(default=(), max_length=5)
+
+    @model_validator(mode="after")
+    def _does_one_thing(self) -> "MenuButton":
+        if bool(self.says) + bool(self.url) + bool(self.buttons) != 1:
+            raise ValueError(f"the button {self.name!r} needs one of: says, url, buttons")
+        _check_bytes(self.says, 128, f"what the button {self.name!r} says")
+        _check_bytes(self.url, 1024, f"the address of the button {self.name!r}")
+        for inner in self.buttons:
+            if inner.buttons:
+                raise ValueError(f"the button {inner.name!r} is inside another one and so cannot hold buttons")
+            _check_bytes(inner.name, 60, f"the name {inner.name!r}")
+        return self
+
+
+def _check_bytes(text: str, most: int, what: str) -> None:
+    if len(text.encode()) > most:
+        raise ValueError(f"{what} is too long for WeChat: {len(text.encode())} bytes of {most} (a character has 3)")
+
+
+_MENU = (
+    MenuButton(
+        name="咨询办事",
+        buttons=(
+            MenuButton(name="身份证丢了", says="身份证丢了怎么办"),
+            MenuButton(name="办居住证", says="怎么办居住证"),
+            MenuButton(name="办护照", says="怎么办护照"),
+            MenuButton(name="我的求助进度", says="我的求助"),
+            MenuButton(name="能问什么", says="菜单"),
+        ),
+    ),
+    MenuButton(
+        name="防骗求助",
+        buttons=(
+            MenuButton(name="被骗了怎么办", says="我被骗了怎么办"),
+            MenuButton(name="这是不是骗子", says="这个电话是不是骗子"),
+            MenuButton(name="找民警", says="找民警"),
+        ),
+    ),
+    MenuButton(
+        name="我的民警",
+        buttons=(
+            MenuButton(name="谁是我的民警", says="谁是我的民警"),
+            MenuButton(name="登记", says="登记"),
+            MenuButton(name="我的信息", says="我的信息"),
+            MenuButton(name="关联其他渠道", says="绑定"),
+        ),
+    ),
+)
+
+
 class _CallbackSettings(_Settings):
     """What every platform that calls us back signs and encrypts with."""
 
@@ -174,6 +231,14 @@ class OfficialAccountSettings(_CallbackSettings):
     secret: Secret
     api_base: WebAddress = "https://api.weixin.qq.com"
     allow_plaintext: bool = False  # only for an emulator or a test account: nothing protects a plaintext body
+    menu: tuple[MenuButton, ...] = Field(default=_MENU, min_length=1, max_length=3)
+
+    @field_validator("menu")
+    @classmethod
+    def _short_names(cls, value: tuple[MenuButton, ...]) -> tuple[MenuButton, ...]:
+        for button in value:
+            _check_bytes(button.name, 16, f"the name {button.name!r}")
+        return value
 
     @property
     def is_verified(self) -> bool:

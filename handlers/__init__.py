@@ -8,11 +8,13 @@ from handlers import (
     fallback,
     feedback,
     held,
+    linking,
     media,
     menu,
     numbered,
     questions,
     registration,
+    tapped,
     urgent,
     waiting,
 )
@@ -24,6 +26,7 @@ ROUTERS = (
     held.router,  # an officer speaks: nothing below may interrupt him
     waiting.router,  # the rest of a long answer
     clarify.choices,  # a number or a title, right after "did you mean"
+    linking.router,  # one person at two addresses: asks for a code here, types it there
     feedback.router,  # one word on the answer before; neither a question nor the step of a dialogue
     registration.router,  # a dialogue under way, and the words that begin one
     menu.router,
@@ -38,7 +41,7 @@ GIVEN_UP_SUBJECT = "机器人多次处理失败，请民警查看原文"
 
 async def answer(context: Context) -> Answer:
     """The station's answer to one message."""
-    return await route(ROUTERS, numbered.in_words(context))
+    return await route(ROUTERS, numbered.in_words(tapped.in_words(context)))
 
 
 async def give_up(turn: Turn) -> None:

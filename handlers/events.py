@@ -1,6 +1,6 @@
 """What residents do without writing: follow, leave, scan a community's code."""
 
-from bot.actions import notices, residents
+from bot.actions import followers, notices, residents
 from bot.actions.audit import Actor
 from bot.message import WELCOME_LASTS, EventKind, MessageKind, Reply
 from bot.router import KEEP, Answer, Context, Router, Turn, is_event, is_held, is_kind
@@ -23,7 +23,7 @@ def _may_welcome(context: Context) -> bool:
 async def followed(context: Context) -> Answer:
     async def welcome(turn: Turn) -> Reply | None:
         actor = Actor(turn.conversation.station_id)
-        await residents.set_following(turn.session, turn.conversation.address, True, actor=actor)
+        await followers.came(turn.session, turn.conversation.address, actor=actor)
         lines = [
             text("welcome", english=context.english, station=context.station.name, years=context.station.years_kept)
         ]
@@ -63,7 +63,7 @@ async def _bound(turn: Turn, key: str) -> list[str]:
 async def left(context: Context) -> Answer:
     async def stop(turn: Turn) -> None:
         actor = Actor(turn.conversation.station_id)
-        await residents.set_following(turn.session, turn.conversation.address, False, actor=actor)
+        await followers.left(turn.session, turn.conversation.address, actor=actor)
 
     return Answer(None, "event", act=stop)
 
@@ -81,6 +81,22 @@ async def noticed(context: Context) -> Answer:
         await notices.apply(turn.session, turn.conversation.address, context.message, now=context.now)
 
     return Answer(None, "event", dialogue=KEEP, act=keep)
+
+
+def is_about_privacy(context: Context) -> bool:
+    event = context.message.event
+    return event is not None and event.name.lower() in followers.REVOKED
+
+
+@router.handle(is_kind(MessageKind.EVENT), is_about_privacy)
+async def revoked(context: Context) -> Answer:
+    """He takes back what he allowed the platform to tell us, or his account there is gone."""
+
+    async def forget(turn: Turn) -> None:
+        address, actor = turn.conversation.address, Actor(turn.conversation.station_id)
+        await followers.forget_platform_data(turn.session, address, why="居民在平台撤回授权或注销账号", actor=actor)
+
+    return Answer(None, "event", dialogue=KEEP, act=forget)
 
 
 def is_other_event(context: Context) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -12,8 +12,19 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from bot import clock
-from bot.actions import audit, broadcasts, mass, media, messages, reminders, retention, wecom_tasks
-from bot.channels.base import Channel, Pulled, SendError
+from bot.actions import (
+    audit,
+    broadcasts,
+    followers,
+    linking,
+    mass,
+    media,
+    messages,
+    reminders,
+    retention,
+    wecom_tasks,
+)
+from bot.channels.base import Channel, FollowerKeeper, Pulled, SendError
 from bot.store import search
 from bot.store.engine import Store
 from scheduler import wecom
@@ -123,6 +134,57 @@ async def fetch_pictures(desk: Desk) -> None:
             await media.attach(session, message_id, picture.content_type, picture.data)
 
 
+async def look_up_followers(desk: Desk) -> None:
+    """Who follows since a moment ago: the platform knows him, perhaps from another address of his."""
+    for name, keeper in _keepers(desk):
+        now = clock.now()
+        async with desk.store.write() as session:
+            unknown = await followers.claim_unknown(session, desk.station_id, name, most=100, now=now)
+        if not unknown:
+            continue
+        try:
+            told = await keeper.followers([address.address for address in unknown])
+        except SendError as error:
+            log.warning("followers not looked up", extra={"channel": name, "code": error.code})
+            if error.retryable:
+                async with desk.store.write() as session:
+                    await followers.give_back(session, unknown)
+            continue
+        ids = {address.address: address.id for address in unknown}
+        for follower in told:
+            if follower.address in ids:
+                async with desk.store.write() as session:
+                    await followers.take_in(
+                        session,
+                        ids[follower.address],
+                        following=follower.following,
+                        union_id=follower.union_id,
+                        english=follower.english,
+                        now=now,
+                    )
+
+
+async def tag_followers(desk: Desk) -> None:
+    """Each follower carries the tag of his community, for what the platform lets an account send to a tag only."""
+    for name, keeper in _keepers(desk):
+        async with desk.store.write() as session:
+            if not await followers.claim_tagging(session, desk.station_id, name, now=clock.now()):
+                continue
+            wanted = await followers.by_community(session, desk.station_id, name)
+        try:
+            changed = await keeper.sync_tags(wanted)
+        except SendError as error:
+            log.warning("followers not tagged", extra={"channel": name, "code": error.code})
+        else:
+            log.info("followers tagged", extra={"channel": name, "count": changed})
+
+
+def _keepers(desk: Desk) -> Iterator[tuple[str, FollowerKeeper]]:
+    for name, channel in desk.channels.items():
+        if isinstance(channel, FollowerKeeper) and channel.verified:
+            yield name, channel
+
+
 async def remind_of_tickets(desk: Desk) -> None:
     """Tickets nobody took for too long, and calls for help nobody reacted to, are announced again."""
     async with desk.store.write() as session:
@@ -187,6 +249,7 @@ async def forget(desk: Desk) -> None:
             more = bool(await retention.forget_who_left(session, desk.station_id, before=before, now=now))
     async with desk.store.write() as session:
         await retention.forget_old_sessions(session, desk.station_id, now=clock.now())
+        await linking.forget_tries(session, desk.station_id, now=clock.now())
 
 
 async def anchor_audit_log(desk: Desk) -> None:
@@ -214,6 +277,8 @@ JOBS = (
     Job(resume_messages, every=timedelta(seconds=5)),
     Job(pull_messages, every=timedelta(minutes=1), first_at_once=True),
     Job(fetch_pictures, every=timedelta(seconds=5)),
+    Job(look_up_followers, every=timedelta(seconds=10)),
+    Job(tag_followers, every=timedelta(minutes=5)),
     Job(index_messages, every=timedelta(seconds=2)),
     Job(take_over_knowledge, every=timedelta(seconds=5)),
     Job(remind_of_tickets, every=timedelta(seconds=20)),

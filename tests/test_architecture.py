@@ -16,12 +16,15 @@ PACKAGES = ("bot", "handlers", "knowledge", "scheduler")
 # The ground (GROUND, below) imports nothing of ours above it, so that all but `knowledge` may stand on it.
 WALLS = """
     bot.__main__    -> bot.commands, bot.store
+    bot.commands    -> bot.channels
     bot.commands    -> bot.app, bot.demo, bot.security, bot.actions, bot.store, bot.runtime, handlers.texts, knowledge
     bot.demo        -> bot.actions, bot.security, bot.store, knowledge
     bot.app         -> handlers, scheduler, bot.console, bot.api, bot.security, bot.channels, bot.dispatcher
     bot.app         -> bot.actions, bot.store, bot.runtime, bot.router, knowledge
-    bot.app         -> bot.adapters, bot.contacts, bot.health, bot.visitors
+    bot.app         -> bot.adapters, bot.callbacks, bot.checkup, bot.contacts, bot.health, bot.visitors
     bot.adapters    -> bot.actions, bot.store, bot.channels.base
+    bot.callbacks   -> bot.actions, bot.store, bot.channels.base
+    bot.checkup     -> bot.actions, bot.store, bot.channels.base
     bot.visitors    -> bot.actions, bot.store, bot.security, bot.runtime, bot.channels, knowledge
     bot.contacts    -> bot.actions, bot.store, bot.runtime, bot.channels, handlers.texts
     bot.health      -> bot.store, bot.runtime
@@ -40,7 +43,15 @@ WALLS = """
     bot.store       ->
     knowledge       ->
 """
-GROUND = ("bot.clock", "bot.config", "bot.message", "bot.parts", "bot.reach", "bot.wecom")
+GROUND = (
+    "bot.checks",
+    "bot.clock",
+    "bot.config",
+    "bot.message",
+    "bot.parts",
+    "bot.reach",
+    "bot.wecom",
+)
 
 # What the table says already, written out because somebody will be tempted.
 NEVER = {

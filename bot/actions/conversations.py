@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
+from bot.actions.ledger import refusal_of
 from bot.message import MessageKind, Reply
 from bot.store.live import Change, Kind, announce
 from bot.store.models import (
@@ -80,6 +81,21 @@ async def find_many(session: AsyncSession, station_id: int, places: Sequence[Add
     return [found.get(where) for where in places]
 
 
+def where_met(spoken: Sequence[Conversation], otherwise: int, now: datetime) -> Conversation:
+    """Where to speak to a resident: the address he wrote from last, unless nothing arrives there any more.
+
+    `otherwise`: the number of the conversation to take where he has not written at all.
+    """
+    never = datetime.min.replace(tzinfo=UTC)
+
+    def order(conversation: Conversation) -> tuple[bool, datetime, bool]:
+        address = conversation.address
+        arrives = address.following and not refusal_of(address.refused_until, address.refused_why, now)
+        return arrives, address.last_inbound_at or never, conversation.id == otherwise
+
+    return max(spoken, key=order)
+
+
 async def ensure(session: AsyncSession, station_id: int, where: Address, *, now: datetime) -> Conversation:
     """The conversation at an address; the first contact makes resident, address and conversation."""
     found = await find(session, station_id, where)
@@ -98,7 +114,10 @@ async def _make(session: AsyncSession, station_id: int, where: Address, now: dat
         ResidentAddress.address == where.address,
     )
     address = (await session.execute(query)).scalar_one_or_none()  # known, though nothing was ever said there
-    if address is None:
+    owner_id = None
+    if address is not None:  # an officer may hold what he says at another address of his
+        owner_id = await _owner_elsewhere(session, address)
+    else:
         resident = Resident(station_id=station_id, created_at=now)
         session.add(resident)
         await session.flush()
@@ -113,10 +132,20 @@ async def _make(session: AsyncSession, station_id: int, where: Address, now: dat
             address_id=address.id,
             resident_id=address.resident_id,
             channel=where.channel,
+            owner_id=owner_id,
             created_at=now,
         )
     )
     await session.flush()
+
+
+async def _owner_elsewhere(session: AsyncSession, address: ResidentAddress) -> int | None:
+    query = select(Conversation.owner_id).where(
+        Conversation.station_id == address.station_id,
+        Conversation.resident_id == address.resident_id,
+        Conversation.owner_id.is_not(None),
+    )
+    return (await session.execute(query.limit(1))).scalar_one_or_none()
 
 
 async def _made(session: AsyncSession, station_id: int, where: Address) -> Conversation:

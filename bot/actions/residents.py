@@ -16,6 +16,7 @@ from bot.store.models import (
     Conversation,
     Delivery,
     DeliveryState,
+    LinkCode,
     Media,
     Officer,
     Resident,
@@ -206,9 +207,13 @@ async def erase(session: AsyncSession, resident: Resident, *, now: datetime, act
     await _skip_waiting(session, Delivery.resident_id == resident.id, "居民已要求删除")
     await session.execute(update(Ticket).where(Ticket.resident_id == resident.id).values(subject=ERASED_TEXT))
     await session.execute(
-        update(ResidentAddress).where(ResidentAddress.resident_id == resident.id).values(consented_at=None)
+        update(ResidentAddress)
+        .where(ResidentAddress.resident_id == resident.id)
+        .values(consented_at=None, union_id=None)
     )
     await session.execute(
         update(WeComContact).where(WeComContact.resident_id == resident.id).values(follow_up=None, welcome_code=None)
     )
+    addresses = select(ResidentAddress.id).where(ResidentAddress.resident_id == resident.id)
+    await session.execute(delete(LinkCode).where(LinkCode.address_id.in_(addresses)))
     await record(session, actor, "resident.erased", f"resident:{resident.id}", why=why)

@@ -84,7 +84,7 @@ async def forget_old_visitors(
     session: AsyncSession, station_id: int, channels: Sequence[str], *, before: datetime, now: datetime
 ) -> int:
     """Erase web visitors who never came back and are known by nothing else; returns how many."""
-    elsewhere = aliased(ResidentAddress)
+    elsewhere, fresher = aliased(ResidentAddress), aliased(ResidentAddress)
     query = (
         select(Resident)
         .join(ResidentAddress, ResidentAddress.resident_id == Resident.id)
@@ -95,6 +95,10 @@ async def forget_old_visitors(
             ResidentAddress.channel.in_(channels),
             func.coalesce(ResidentAddress.last_inbound_at, ResidentAddress.created_at) < before,
             ~exists().where(elsewhere.resident_id == Resident.id, elsewhere.channel.not_in(channels)),
+            ~exists().where(
+                fresher.resident_id == Resident.id,
+                func.coalesce(fresher.last_inbound_at, fresher.created_at) >= before,
+            ),
             ~exists().where(Ticket.resident_id == Resident.id, Ticket.state != TicketState.CLOSED),
         )
         .limit(_VISITORS_AT_ONCE)

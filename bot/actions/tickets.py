@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import joinedload
 
 from bot import clock
 from bot.actions import conversations, deliveries
@@ -34,6 +33,7 @@ from bot.store.models import (
     Ticket,
     TicketState,
 )
+from bot.store.queries import conversations_at
 
 PATIENCE = {  # how long a ticket may lie, or a call for help go unheard, before it is announced again
     Priority.URGENT: timedelta(minutes=1),
@@ -63,11 +63,18 @@ def _announce(session: AsyncSession, ticket: Ticket, what: str) -> None:
 
 
 async def unclosed(session: AsyncSession, conversation_id: int) -> Ticket | None:
-    """The ticket of a conversation that is not closed yet; there is at most one."""
+    """The ticket that is not closed yet of whoever speaks in this conversation; of several, one opened in it.
+
+    A resident has one at most, unless he turned out later to be one person at two addresses.
+    """
     query = (
         select(Ticket)
-        .where(Ticket.conversation_id == conversation_id, Ticket.state != TicketState.CLOSED)
-        .order_by(Ticket.id)
+        .join(
+            Conversation,
+            (Conversation.station_id == Ticket.station_id) & (Conversation.resident_id == Ticket.resident_id),
+        )
+        .where(Conversation.id == conversation_id, Ticket.state != TicketState.CLOSED)
+        .order_by(case((Ticket.conversation_id == conversation_id, 0), else_=1), Ticket.id)
         .limit(1)
     )
     return (await session.execute(query)).scalar_one_or_none()
@@ -226,20 +233,43 @@ async def _may_be_taken_over(session: AsyncSession, ticket: Ticket, now: datetim
 
 
 async def _set_owner(session: AsyncSession, ticket: Ticket, officer_id: int | None) -> Conversation:
-    """Who speaks in the ticket's conversation; locked, because the bot checks it when it sends."""
-    conversation = (
-        await session.execute(
-            select(Conversation)
-            .where(Conversation.id == ticket.conversation_id)
-            .options(joinedload(Conversation.address))
-            .with_for_update(of=Conversation)
-            .execution_options(populate_existing=True)
+    """Who speaks in all conversations of the ticket's resident; locked, because the bot checks it when it sends.
+
+    Returns the conversation at the address where the resident is met now.
+    """
+    spoken = await conversations_at(session, ticket.station_id, ticket.resident_id, lock=True)
+    if officer_id is None:
+        officer_id = await _holder(session, ticket.station_id, ticket.resident_id, but=ticket.id)
+    for conversation in spoken:
+        conversation.owner_id = officer_id
+        conversation.dialogue = None
+        announce(session, Change(conversation.station_id, Kind.CONVERSATION, conversation.id, "owner"))
+    return conversations.where_met(spoken, ticket.conversation_id, clock.now())
+
+
+async def _holder(session: AsyncSession, station_id: int, resident_id: int, *, but: int | None = None) -> int | None:
+    """The officer who has a ticket of this resident: of several the one who took his first."""
+    query = (
+        select(Ticket.assignee_id)
+        .where(
+            Ticket.station_id == station_id,
+            Ticket.resident_id == resident_id,
+            Ticket.state.in_((TicketState.ASSIGNED, TicketState.WAITING)),
+            Ticket.id != but if but is not None else true(),
         )
-    ).scalar_one()
-    conversation.owner_id = officer_id
-    conversation.dialogue = None
-    announce(session, Change(conversation.station_id, Kind.CONVERSATION, conversation.id, "owner"))
-    return conversation
+        .order_by(Ticket.assigned_at, Ticket.id)
+        .limit(1)
+    )
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def settle_owner(session: AsyncSession, station_id: int, resident_id: int) -> None:
+    """Addresses came to a resident or left him: whoever has a ticket of his holds all that he says, else the bot."""
+    holder = await _holder(session, station_id, resident_id)
+    for conversation in await conversations_at(session, station_id, resident_id, lock=True):
+        if conversation.owner_id != holder:
+            conversation.owner_id, conversation.dialogue = holder, None
+            announce(session, Change(station_id, Kind.CONVERSATION, conversation.id, "owner"))
 
 
 def check_owner(ticket: Ticket, officer: Officer) -> None:
@@ -280,7 +310,11 @@ async def resend(session: AsyncSession, ticket: Ticket, officer: Officer, messag
         .where(
             Delivery.message_id == message_id,
             Delivery.route != DeliveryRoute.NOTICE,
-            StoredMessage.conversation_id == ticket.conversation_id,
+            StoredMessage.conversation_id.in_(
+                select(Conversation.id).where(
+                    Conversation.station_id == ticket.station_id, Conversation.resident_id == ticket.resident_id
+                )
+            ),
         )
         .order_by(Delivery.id.desc())
         .limit(1)

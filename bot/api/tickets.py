@@ -11,6 +11,7 @@ from bot import clock
 from bot.actions import ledger
 from bot.actions import tickets as actions
 from bot.actions.audit import record, viewed_lately
+from bot.actions.conversations import where_met
 from bot.api.call import LARGEST_ID, Call
 from bot.api.guard import invalid
 from bot.api.problems import FieldError
@@ -39,6 +40,7 @@ from bot.store.models import (
     Note,
     Outcome,
     Priority,
+    ResidentAddress,
     StoredMessage,
     Ticket,
     TicketState,
@@ -215,11 +217,12 @@ async def show(call: Call, asked: AskedTicket) -> WholeTicket:
         ticket = await access_ticket(session, call.station_id, call.row_id)
         page = await ticket_page(session, ticket, before=asked.before)
     await _audit_view(call, ticket)
+    met = where_met(page.spoken, ticket.conversation_id, clock.now())
     return WholeTicket(
         ticket=_ticket(ticket),
         resident=MaskedContact.of(ticket.resident),
-        channel=ticket.conversation.channel,
-        reach=_reach(call, ticket),
+        channel=met.channel,
+        reach=_reach(call, met.address),
         older=page.older,
         messages=tuple(_message(row, page) for row in page.messages),
         notes=tuple(_note(row, page) for row in page.notes),
@@ -241,8 +244,7 @@ async def _audit_view(call: Call, ticket: Ticket) -> None:
             await record(session, call.actor, "ticket.viewed", subject)
 
 
-def _reach(call: Call, ticket: Ticket) -> ReachAnswer:
-    address = ticket.conversation.address
+def _reach(call: Call, address: ResidentAddress) -> ReachAnswer:
     found = ledger.reach_at(address, call.rules.get(address.channel), clock.now())
     return ReachAnswer(when=found.when, why=found.why)
 

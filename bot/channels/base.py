@@ -1,6 +1,6 @@
 """What every channel to residents can do, and how sending fails."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -8,8 +8,12 @@ from typing import Protocol, runtime_checkable
 
 from aiohttp import web
 
+from bot.checks import Check
 from bot.message import Happening, Message, Reply
 from bot.reach import Rules
+
+# A callback that was not believed: why, in the response to it, for the self-check ("signature", "timestamp", …).
+REFUSED_BECAUSE = web.ResponseKey("refused_because", str)
 
 
 class Failure(StrEnum):
@@ -99,6 +103,38 @@ class MassSender(Protocol):
 
         May be repeated with the same `client_id` (at most 32 bytes) within 24 hours: the platform sends it once.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """What a platform tells of somebody at an address; `union_id` is "" where it knows none."""
+
+    address: str
+    following: bool
+    union_id: str = ""
+    english: bool = False  # he uses the platform in English
+
+
+@runtime_checkable
+class FollowerKeeper(Protocol):
+    """A channel whose platform knows who its followers are, tags them and makes QR codes that bring people here.
+
+    Every method raises SendError.
+    """
+
+    verified: bool  # without it the platform allows none of this
+
+    async def followers(self, addresses: Sequence[str]) -> Sequence[Follower]:
+        """Of up to 100 addresses; whom the platform does not know is left out."""
+        ...
+
+    async def sync_tags(self, wanted: Mapping[str, Collection[str]]) -> int:
+        """Give each tag exactly these addresses; returns how many were changed."""
+        ...
+
+    async def scene_address(self, scene: str) -> str:
+        """What a QR code has to say that brings people here with this scene, for good."""
         ...
 
 
@@ -220,6 +256,10 @@ class Channel(Protocol):
 
     async def fetch_picture(self, media: str) -> Picture:
         """Bring a picture a resident sent (`Message.media`); raises SendError."""
+        ...
+
+    async def check(self) -> Sequence[Check]:
+        """Whether its platform can be used now, for the self-check (see bot.channels.platform_checks)."""
         ...
 
     async def close(self) -> None: ...

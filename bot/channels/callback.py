@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from bot.channels.base import REFUSED_BECAUSE
 from bot.channels.metrics import REFUSED_CALLBACKS
 from bot.channels.wechat_envelope import BODY_LIMIT_BYTES, Reason, RefusedError
 
@@ -38,6 +39,7 @@ def refused(channel: str, reason: Reason) -> web.Response:
     REFUSED_CALLBACKS.labels(channel, reason.value).inc()
     _log.warning("callback refused", channel=channel, reason=reason.value)
     response = web.Response(status={Reason.TOO_LARGE: 413, Reason.TOO_SLOW: 408}.get(reason, 403))
+    response[REFUSED_BECAUSE] = reason.value
     response.force_close()  # the rest of the body may still be on its way
     return response
 

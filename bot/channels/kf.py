@@ -25,14 +25,18 @@ from bot.channels.callback import BODY_SECONDS, echoed, read_body, refused, take
 from bot.channels.kf_messages import TEXT_LIMIT_BYTES, Page, Part, number_of, page_of, parts
 from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import TOTAL_SECONDS
+from bot.channels.platform_checks import check_api
 from bot.channels.uploads import Uploads
 from bot.channels.wechat_envelope import RefusedError, WeComEnvelope
 from bot.channels.wecom_api import WeComApi
+from bot.checks import Check, Words
 from bot.config import KfSettings
 from bot.message import WELCOME_LASTS, EventKind, MessageKind, Reply
 from bot.parts import parts_of
 from bot.reach import Rules
 
+_ACCOUNT = Words("客服账号", "the account")
+_ACCOUNT_REMEDY = "hand the account to the app in WeCom's console: 微信客服, API"
 _PAGE_ROWS = 100  # a thousand are allowed; forwarded conversations are long and an answer may have 1 MiB
 AGAIN_SECONDS = (1.0, 5.0, 15.0)  # after a fetch that failed; later the clock's tick tries again
 _STALE_TOKEN = "95007"  # noqa: S105 (an error code) the callback's token is over; the cursor alone is enough
@@ -116,6 +120,21 @@ class Kf:
             await asyncio.wait({self._reading})
         while self._tasks:
             await asyncio.wait(set(self._tasks))
+
+    async def check(self) -> Sequence[Check]:
+        """See bot.channels.base.Channel; and whether the account is one that the app may speak for."""
+        checks = list(await check_api(self._api))
+        try:
+            listed = (await self._api.ask("/cgi-bin/kf/account/list", {"offset": 0, "limit": 100})).get("account_list")
+        except SendError as error:
+            found = Words(f"平台没有列出（代码 {error.code}）", f"not told (code {error.code})")
+            return [*checks, Check(_ACCOUNT, False, found, Words(error.reason, _ACCOUNT_REMEDY))]
+        ours = any(one.get("open_kfid") == self._account for one in listed or [] if isinstance(one, dict))
+        if ours:
+            return [*checks, Check(_ACCOUNT, True, Words("由本程序接待", "handed to this program"))]
+        found = Words("不在应用可管理的账号里", "not among those the app may manage")
+        remedy = Words("请在企业微信后台“微信客服 → API”里把这个账号交给应用管理。", _ACCOUNT_REMEDY)
+        return [*checks, Check(_ACCOUNT, False, found, remedy)]
 
     async def close(self) -> None:
         await self.stop()

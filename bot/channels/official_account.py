@@ -2,17 +2,30 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
 from aiohttp import web
 
-from bot.channels.base import Answer, Failure, Feed, Picture, PictureStore, SendError, Sent, TokenStore, Waiting
+from bot.channels.base import (
+    Answer,
+    Failure,
+    Feed,
+    Follower,
+    Picture,
+    PictureStore,
+    SendError,
+    Sent,
+    TokenStore,
+    Waiting,
+)
 from bot.channels.callback import BODY_SECONDS, NO_STORE, echoed, read_body, refused, taken
 from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import LOST, TOTAL_SECONDS
+from bot.channels.platform_checks import check_api
 from bot.channels.uploads import Uploads
+from bot.channels.wechat_account import WeChatAccount
 from bot.channels.wechat_api import WeChatApi
 from bot.channels.wechat_envelope import Envelope, Opened, RefusedError, words_for_xml
 from bot.channels.wechat_errors import MEDIA_CODES, TOO_LONG
@@ -24,6 +37,7 @@ from bot.channels.wechat_messages import (
     notice_fields,
     with_choices,
 )
+from bot.checks import Check
 from bot.config import OfficialAccountSettings
 from bot.message import EventKind, Message, MessageKind, Reply
 from bot.parts import parts_of
@@ -90,6 +104,9 @@ class OfficialAccount:
             total_seconds=call_seconds,
         )
         self._uploads = Uploads(pictures, self._api.upload_picture)
+        self.verified = settings.is_verified
+        self.account = WeChatAccount(self._api)
+        self._menu = settings.menu
 
     def routes(self) -> list[web.RouteDef]:
         path = f"/callback/{self.name}"
@@ -97,6 +114,28 @@ class OfficialAccount:
 
     async def close(self) -> None:
         await self._api.close()
+
+    # -- the account itself ------------------------------------------------------------------------------------------
+
+    async def check(self) -> Sequence[Check]:
+        """See bot.channels.base.Channel; only a verified account has a quota of messages."""
+        return await check_api(self._api, self.account.quota if self.verified else None)
+
+    async def set_menu(self) -> None:
+        """Put the menu of the settings under the chat; raises SendError."""
+        await self.account.set_menu(self._menu)
+
+    async def followers(self, addresses: Sequence[str]) -> Sequence[Follower]:
+        """See bot.channels.base.FollowerKeeper."""
+        return await self.account.followers(addresses)
+
+    async def sync_tags(self, wanted: Mapping[str, Collection[str]]) -> int:
+        """See bot.channels.base.FollowerKeeper."""
+        return await self.account.sync_tags(wanted)
+
+    async def scene_address(self, scene: str) -> str:
+        """See bot.channels.base.FollowerKeeper."""
+        return await self.account.scene_address(scene)
 
     # -- in --------------------------------------------------------------------------------------------------------
 

@@ -4,9 +4,10 @@ import json
 import random
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import structlog
@@ -35,6 +36,11 @@ _ANSWER_LIMIT_BYTES = 1024 * 1024  # the longest answer, a page of 10,000 openid
 _REFRESH_EARLY = timedelta(minutes=5)  # from then on the platform gives a new token and still takes the old one
 _PAUSE_DOWN = timedelta(seconds=60)  # after a fault that only a person can mend
 _PAUSE_BUSY = timedelta(seconds=10)  # after a token call that got no answer
+_PAUSE_MOST = timedelta(minutes=10)  # however long the platform wants: somebody may have mended it
+_TOKEN = re.compile(r"[\x21-\x7e]{1,2048}")  # it goes into an address; the documents ask for room for 512
+_TOKEN_SECONDS = 7200  # no platform gives one for longer
+_YOUNG = timedelta(minutes=1)  # a token refused so soon is not asked for again, but replaced
+_EXPIRED = 42001  # on all of these platforms: the token was good and its time is over
 _PICTURE_TYPES = {
     b"\xff\xd8\xff": ("image/jpeg", "jpg"),
     b"\x89PNG\r\n": ("image/png", "png"),
@@ -90,6 +96,8 @@ class PlatformApi(ABC):
         self._refresh_early = _REFRESH_EARLY - timedelta(seconds=random.uniform(0, 30))
         self._no_refresh_before: datetime | None = None
         self._paused: tuple[datetime, SendError] | None = None
+        self._fetched: tuple[str, datetime] = ("", clock.now())
+        self.clock_skew: timedelta | None = None  # how far our clock is ahead of the platform's; None: not known
 
     @abstractmethod
     async def _ask_for_token(self, *, force: bool) -> Answer:
@@ -111,8 +119,13 @@ class PlatformApi(ABC):
 
         return await self._with_token(attempt, lost=NOT_TAKEN)
 
-    async def post(self, path: str, body: Mapping[str, object]) -> Mapping[str, Any]:
-        """POST a JSON body; the answer's object when the platform accepted it. For calls with an effect."""
+    async def post(
+        self, path: str, body: Mapping[str, object], *, also_accepted: Collection[int] = ()
+    ) -> Mapping[str, Any]:
+        """POST a JSON body; the answer's object when the platform accepted it, or answered with one of these codes.
+
+        For calls with an effect.
+        """
         # Raw UTF-8: the platform takes \\uXXXX for the letters themselves in some places (menu names: 40033).
         data = json.dumps(body, ensure_ascii=False).encode()
 
@@ -121,7 +134,7 @@ class PlatformApi(ABC):
                 "POST", path, {"access_token": token}, lost=LOST, data=data, content_type="application/json"
             )
 
-        answer = await self._with_token(attempt, lost=LOST)
+        answer = await self._with_token(attempt, lost=LOST, also_accepted=also_accepted)
         if "errcode" not in answer:  # calls with an effect always answer with one
             raise self._failed(LOST, "bad_answer")
         return answer
@@ -171,36 +184,43 @@ class PlatformApi(ABC):
             raise self._failed(_NO_PICTURE, "no_picture")
         return pictures[0]
 
+    async def check_token(self) -> int:
+        """Ask for a token as if we had none, and forget it; for how many seconds it is good. For the self-check."""
+        _token, expires_at = await self._fetch_token(force=False)
+        return round((expires_at - clock.now()).total_seconds())
+
     async def close(self) -> None:
         if self._http is not None:
             await self._http.close()
 
     # -- token -----------------------------------------------------------------------------------------------------
 
-    async def _with_token(self, attempt: Callable[[str], Awaitable[Answer]], *, lost: ErrorRow) -> Mapping[str, Any]:
+    async def _with_token(
+        self, attempt: Callable[[str], Awaitable[Answer]], *, lost: ErrorRow, also_accepted: Collection[int] = ()
+    ) -> Mapping[str, Any]:
         """The answer of a call; once more with another token if the platform did not like the first."""
         token = await self._token()
         answer, code = self._read(await attempt(token), lost)
         if code in self._errors.token_codes:
-            token = await self._token(refused=token)
+            token = await self._token(refused=token, expired=code == _EXPIRED)
             answer, code = self._read(await attempt(token), lost)
             if code in self._errors.token_codes:
                 # Never a third time: asking on and on would use up the account's tokens and mend nothing.
                 error = self._failed(self._errors.row_for(code), code, answer)
                 self._pause(error)
                 raise error
-        if code not in self._errors.accepted_codes:
+        if code not in self._errors.accepted_codes and code not in also_accepted:
             raise self._failed(self._errors.row_for(code), code, answer)
         return answer
 
-    async def _token(self, *, refused: str | None = None) -> str:
+    async def _token(self, *, refused: str | None = None, expired: bool = False) -> str:
         self._check_pause()
         held = await self._tokens.get(self._channel)
         if held is None:
             return await self._new_token(None)
         token, expires_at = held
         if token == refused or expires_at <= clock.now():
-            return await self._new_token(token)
+            return await self._new_token(token, refused=not expired and token == refused)
         if expires_at - self._refresh_early <= clock.now() and not self._refresh_is_too_soon():
             # Not at each call: WeCom goes on giving the same token to its end, and a failure leaves this one good.
             self._no_refresh_before = clock.now() + _PAUSE_DOWN
@@ -210,16 +230,18 @@ class PlatformApi(ABC):
                 pass
         return token
 
-    async def _new_token(self, stale: str | None, *, pausing: bool = True) -> str:
+    async def _new_token(self, stale: str | None, *, refused: bool = False, pausing: bool = True) -> str:
         """Ask for a token, unless another process has; who comes while one asks waits for it and asks no more."""
 
         async def fetch() -> tuple[str, datetime]:
             self._check_pause()  # who waited for a fetch that failed does not ask again at once
             try:
-                token, expires_at = await self._fetch_token(force=False)
-                if token == stale and expires_at - clock.now() > _REFRESH_EARLY:
+                young = refused and self._fetched[0] == stale and clock.now() < self._fetched[1] + _YOUNG
+                token, expires_at = await self._fetch_token(force=young)
+                if token == stale and not young and expires_at - clock.now() > _REFRESH_EARLY:
                     # The platform would go on giving the token it has just refused.
                     token, expires_at = await self._fetch_token(force=True)
+                self._fetched = token, clock.now()
             except SendError as error:
                 if pausing:
                     self._pause(error)
@@ -234,8 +256,11 @@ class PlatformApi(ABC):
             if code != 0:
                 raise self._failed(self._errors.token_row_for(code), code, answer)
             token, seconds = answer.get("access_token"), answer.get("expires_in")
-            if not isinstance(token, str) or not token or not isinstance(seconds, int) or seconds <= 0:
+            if not isinstance(token, str) or not _TOKEN.fullmatch(token):
                 raise self._failed(UNREACHED, "bad_answer")
+            if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds <= 0:
+                raise self._failed(UNREACHED, "bad_answer")
+            seconds = min(seconds, _TOKEN_SECONDS)
         except SendError:
             TOKEN_FETCHES.labels(self._channel, "failed").inc()
             raise
@@ -249,6 +274,7 @@ class PlatformApi(ABC):
     def _pause(self, error: SendError) -> None:
         """Let calls fail at once for a while, so that a queue of deliveries does not beat on a locked door."""
         length = _PAUSE_DOWN if error.failure is Failure.CHANNEL_DOWN else _PAUSE_BUSY
+        length = min(max(length, error.after or length), _PAUSE_MOST)
         self._paused = (clock.now() + length, error)
 
     def _check_pause(self) -> None:
@@ -282,6 +308,7 @@ class PlatformApi(ABC):
             async with self._session().request(
                 method, self._base + path, params=parameters, data=data, headers=headers, allow_redirects=False
             ) as response:
+                self._compare_clocks(response.headers.get("Date", ""))
                 if response.status >= 500:
                     raise self._failed(lost, f"http_{response.status}")
                 if response.status != 200:
@@ -294,6 +321,12 @@ class PlatformApi(ABC):
             raise self._failed(UNREACHED, _name(error)) from None  # nothing has left this machine
         except (TimeoutError, ClientError, OSError) as error:
             raise self._failed(lost, _name(error)) from None
+
+    def _compare_clocks(self, date: str) -> None:
+        try:
+            self.clock_skew = clock.now() - parsedate_to_datetime(date)
+        except (TypeError, ValueError, OverflowError):
+            self.clock_skew = None  # it does not say
 
     def _read(self, answer: Answer, lost: ErrorRow) -> tuple[Mapping[str, Any], int]:
         """The object in an answer and its errcode; success of some calls has none."""

@@ -62,6 +62,8 @@ _ACCOUNT_EVENTS = frozenset(
         "verify_expired",
     }
 )
+# Somebody took back what he allowed the platform to tell us; his openid stands in a field of its own.
+_PRIVACY_EVENTS = frozenset({"user_info_modified", "user_authorization_revoke", "user_authorization_cancellation"})
 # What is kept in Message.extra, under names that mean the same on every channel.
 _EXTRA = {
     "Title": "title",
@@ -96,6 +98,8 @@ def message_of(channel: str, opened: Opened) -> Message:
     """The Message in an opened callback. What we do not know is kept as UNKNOWN; RefusedError when it has no sender."""
     fields, parsed = opened.fields, opened.parsed
     sender = fields.get("FromUserName")
+    if fields.get("Event").strip().lower() in _PRIVACY_EVENTS:
+        sender = fields.get("OpenID") or sender
     if not _SENDER.fullmatch(sender):
         raise RefusedError(Reason.INNER_XML)
     kind = fields.get("MsgType").strip().lower()

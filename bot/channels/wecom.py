@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -16,6 +17,7 @@ from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import TOTAL_SECONDS
 from bot.channels.wechat_envelope import Fields, Reason, RefusedError, WeComEnvelope
 from bot.channels.wecom_app import WeCom
+from bot.checks import Check
 from bot.config import USERID, WeComSettings
 from bot.message import Reply
 from bot.reach import Rules
@@ -97,6 +99,10 @@ class WeComChannel:
         if self._greetings:
             await asyncio.wait(self._greetings)
         await self.app.close()
+
+    async def check(self) -> Sequence[Check]:
+        """See bot.channels.base.Channel."""
+        return await self.app.check()
 
     # -- in --------------------------------------------------------------------------------------------------------
 

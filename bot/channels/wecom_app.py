@@ -6,8 +6,10 @@ from urllib.parse import urlencode
 
 from bot.channels.base import Failure, SendError, TokenStore
 from bot.channels.platform_api import TOTAL_SECONDS
+from bot.channels.platform_checks import check_api
 from bot.channels.wecom_api import WeComApi
 from bot.channels.wecom_errors import ALL_INVALID, WELCOME_OVER
+from bot.checks import Check
 from bot.config import WeComSettings
 from bot.wecom import Card, Fate, Handed, Way, WeComRefused, Why, folded
 
@@ -47,6 +49,10 @@ class WeCom:
 
     async def close(self) -> None:
         await self._api.close()
+
+    async def check(self) -> Sequence[Check]:
+        """The self-check of the app's API."""
+        return await check_api(self._api)
 
     # -- officers --------------------------------------------------------------------------------------------------
 

@@ -3,3 +3,7 @@
 
 class CommandError(Exception):
     """The command cannot do what it was asked; the sentence says why and what to do."""
+
+
+class NotWellError(Exception):
+    """What was looked at is not as it must be, and has been said; exit code 1."""

@@ -29,6 +29,7 @@ TABS = (
     Tab("/console/knowledge", "知识", "knowledge", (Permission.ANSWER, Permission.MANAGE)),
     Tab("/console/communities", "社区", "communities", (Permission.ANSWER, Permission.MANAGE)),
     Tab("/console/contacts", "好友", "contacts", (Permission.ANSWER, Permission.MANAGE), friends=True),
+    Tab("/console/channels", "渠道", "channels", (Permission.CHANNELS,)),
     Tab("/console/canned", "常用语", "canned", (Permission.ANSWER,)),
     Tab("/console/me", "我的", "me", (Permission.SELF,)),
 )

@@ -5,15 +5,16 @@ import re
 from aiohttp import web
 
 from bot import clock
-from bot.actions import ledger
+from bot.actions import ledger, linking
 from bot.actions import residents as actions
-from bot.actions.audit import record
-from bot.actions.errors import ActionError
+from bot.actions.audit import record, viewed_lately
+from bot.actions.errors import ActionError, Conflict
 from bot.console.sealed import seal, unseal
+from bot.console.tickets import timeline
 from bot.console.visit import Visit
 from bot.reach import best
-from bot.store.access import access_resident
-from bot.store.queries import own_communities
+from bot.store.access import access_address, access_resident
+from bot.store.queries import own_communities, station_officers
 from bot.store.station_queries import resident_card, residents_by_number
 
 _PURPOSE = "residents"
@@ -58,9 +59,17 @@ async def card(visit: Visit) -> web.StreamResponse:
 
 
 async def _card(visit: Visit, *, revealed: bool) -> web.StreamResponse:
+    """Who he is, and all that was said at all of his addresses; that it was looked at is logged."""
     async with visit.store.read() as session:
         resident = await access_resident(session, visit.station_id, visit.number("id"))
-        page = await resident_card(session, resident)
+        if resident.merged_into_id is not None:
+            return visit.go(f"/console/residents/{resident.merged_into_id}")
+        page = await resident_card(session, resident, before=visit.asked_number("before"))
+        people = await station_officers(session, visit.station_id)
+        viewed = await viewed_lately(session, visit.actor, "resident.viewed", f"resident:{resident.id}")
+    if not viewed:
+        async with visit.store.write() as session:
+            await record(session, visit.actor, "resident.viewed", f"resident:{resident.id}")
     now = clock.now()
     reaches = {
         address.id: ledger.reach_at(address, visit.desk.rules.get(address.channel), now) for address in page.addresses
@@ -71,9 +80,24 @@ async def _card(visit: Visit, *, revealed: bool) -> web.StreamResponse:
         page=page,
         reaches=reaches,
         reach=best(list(reaches.values())),
+        lines=timeline(page.messages, (), (), people),
+        officers=people,
         revealed=revealed,
         slip=visit.asked("s"),
     )
+
+
+async def separate(visit: Visit) -> web.StreamResponse:
+    """One of his addresses is somebody else's."""
+    if len(visit.text("why")) < 2:
+        raise ActionError("请写明分开的原因，例如“母女共用一部手机”。")
+    async with visit.store.write() as session:
+        resident = await access_resident(session, visit.station_id, visit.number("id"))
+        address = await access_address(session, visit.station_id, visit.number("address"))
+        if address.resident_id != resident.id:
+            raise Conflict("这个渠道现在不属于这位居民，请刷新后再试。")
+        await linking.separate(session, address, why=visit.text("why"), now=clock.now(), actor=visit.actor)
+    return visit.go(f"/console/residents/{resident.id}", done="separated")
 
 
 async def reveal(visit: Visit) -> web.StreamResponse:

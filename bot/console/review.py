@@ -215,7 +215,7 @@ async def conversation(visit: Visit) -> web.StreamResponse:
         before = visit.asked_number("before")
         if before is None and found is not None:
             before = await end_of_part(session, visit.station_id, number, found, after=_CONTEXT_MESSAGES)
-        messages, older = await conversation_messages(session, visit.station_id, number, before=before)
+        messages, older = await conversation_messages(session, visit.station_id, [number], before=before)
         newer = await end_of_part(session, visit.station_id, number, messages[-1].id, after=0) if messages else None
         newer_end = await end_of_part(session, visit.station_id, number, messages[-1].id, after=100) if newer else None
         deliveries = await newest_deliveries(session, [message.id for message in messages])

@@ -5,6 +5,7 @@ from bot.console import (
     audit,
     broadcasts,
     canned,
+    channels,
     communities,
     contacts,
     figures,
@@ -129,6 +130,13 @@ ROUTES = (
     Route("POST", "/console/contacts/ways", contacts.make, (Permission.ANSWER, Permission.MANAGE), again=contacts.show),
     Route("GET", f"{_CONTACT}/qr", contacts.picture, (Permission.ANSWER, Permission.MANAGE)),
     Route("POST", f"{_CONTACT}/follow-up", contacts.follow_up, Permission.RESIDENTS, again=contacts.show),
+    Route(
+        "POST",
+        f"{_RESIDENT}/separate/{{address:\\d{{1,19}}}}",
+        residents.separate,
+        Permission.SEPARATE,
+        again=residents.card,
+    ),
     # the station's people and places
     Route("GET", "/console/officers", officers.show, Permission.MANAGE),
     Route("POST", "/console/officers", officers.add, Permission.MANAGE, again=officers.show),
@@ -141,7 +149,10 @@ ROUTES = (
     Route("GET", "/console/communities", communities.show, (Permission.ANSWER, Permission.MANAGE)),
     Route("POST", "/console/communities", communities.add, Permission.MANAGE, again=communities.show),
     Route("POST", f"{_COMMUNITY}/rename", communities.rename, Permission.MANAGE, again=communities.show),
+    Route("GET", "/console/communities/cards", communities.cards, (Permission.ANSWER, Permission.MANAGE)),
     Route("GET", f"{_COMMUNITY}/card", communities.card, (Permission.ANSWER, Permission.MANAGE)),
+    # the channels
+    Route("GET", "/console/channels", channels.show, Permission.CHANNELS),
     # figures
     Route("GET", "/console/figures", figures.show, Permission.FIGURES),
 )

@@ -1,7 +1,7 @@
 """The queue, one ticket's page, and everything an officer does to a ticket."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from bot import clock
 from bot.actions import ledger, media, parking, residents
 from bot.actions import tickets as actions
 from bot.actions.audit import record, viewed_lately
+from bot.actions.conversations import where_met
 from bot.actions.errors import ActionError
 from bot.console.texts import EVENTS, OUTCOMES, PRIORITIES
 from bot.console.visit import Visit
@@ -20,11 +21,22 @@ from bot.reach import Reach, When
 from bot.security.permissions import Permission
 from bot.store.access import access_officer, access_ticket
 from bot.store.live import Change, Kind
-from bot.store.models import AuditEvent, Note, Officer, Outcome, Priority, Role, StoredMessage, Ticket, TicketState
+from bot.store.models import (
+    AuditEvent,
+    Note,
+    Officer,
+    Outcome,
+    Priority,
+    ResidentAddress,
+    Role,
+    StoredMessage,
+    Ticket,
+    TicketState,
+)
 from bot.store.queries import (
-    TicketPage,
     all_tickets,
     calls_for_help,
+    conversations_at,
     open_tickets,
     own_communities,
     own_tickets,
@@ -139,12 +151,14 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
         async with visit.store.write() as session:
             ticket = await access_ticket(session, visit.station_id, ticket.id, lock=True)
             await actions.attend(session, ticket, officer, actor=visit.actor)
+    met = where_met(page.spoken, ticket.conversation_id, now)
     closed = ticket.state is TicketState.CLOSED
     return visit.page(
         "ticket.html",
         ticket=ticket,
         page=page,
-        lines=_timeline(page),
+        met=met,
+        lines=timeline(page.messages, page.notes, page.events, page.officers),
         mine=ticket.assignee_id == officer.id and not closed,
         can_take=ticket.assignee_id != officer.id
         and (
@@ -159,7 +173,7 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
         ],
         on_duty={row.id for row in page.officers.values() if actions.is_on_duty(row, now, visit.desk.zone)},
         looking=visit.console.presence.names(ticket.id, but=officer.id),
-        reach=_reach(visit, ticket),
+        reach=_reach(visit, met.address),
         revealed=revealed,
         topics=_topics(visit),
         reply_characters=actions.REPLY_CHARACTERS,
@@ -172,9 +186,8 @@ def _is_read(visit: Visit) -> bool:
     return "HX-Request" not in visit.request.headers
 
 
-def _reach(visit: Visit, ticket: Ticket) -> Reach:
-    """When a reply written now reaches the resident: said before it is sent."""
-    address = ticket.conversation.address
+def _reach(visit: Visit, address: ResidentAddress) -> Reach:
+    """When a reply written now reaches the resident at the address it goes to: said before it is sent."""
     return ledger.reach_at(address, visit.desk.rules.get(address.channel), clock.now())
 
 
@@ -188,11 +201,16 @@ def _topics(visit: Visit) -> list[tuple[str, str]]:
     )
 
 
-def _timeline(page: TicketPage) -> list[Line]:
+def timeline(
+    messages: Sequence[StoredMessage],
+    notes: Sequence[Note],
+    events: Sequence[AuditEvent],
+    officers: dict[int, Officer],
+) -> list[Line]:
     """What was said, noted and done, in the order it happened."""
-    lines = [_message_line(message) for message in page.messages]
-    lines += [Line(note.created_at, note=note) for note in page.notes]
-    lines += [Line(event.at, event=_event_words(event, page.officers)) for event in page.events]
+    lines = [_message_line(message) for message in messages]
+    lines += [Line(note.created_at, note=note) for note in notes]
+    lines += [Line(event.at, event=_event_words(event, officers)) for event in events]
     return sorted(lines, key=lambda line: line.at)
 
 
@@ -240,7 +258,9 @@ async def _do(visit: Visit, deed: _Deed, *, done: str, part: str = "") -> web.St
         ticket = await access_ticket(session, visit.station_id, visit.number("id"), lock=True)
         await deed(session, ticket, visit.officer)
         if done == "replied":
-            done = _REPLIED[_reach(visit, ticket).when]
+            spoken = await conversations_at(session, ticket.station_id, ticket.resident_id)
+            met = where_met(spoken, ticket.conversation_id, clock.now())
+            done = _REPLIED[_reach(visit, met.address).when]
     return visit.go(f"/console/tickets/{ticket.id}", done=done, part=part)
 
 

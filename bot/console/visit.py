@@ -1,7 +1,7 @@
 """One request to the console: who asks, what was filled in, and how to answer with a page."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from multidict import MultiDict, MultiDictProxy
 
 from bot import clock
 from bot.actions.audit import Actor
+from bot.checks import ChannelReport
 from bot.console.navigation import Tab, tabs_for
 from bot.console.presence import Presence
 from bot.console.texts import DONE
@@ -32,15 +33,24 @@ _OUR_PAGE = re.compile(r"/console(/[\w./?=&%-]*)?", re.ASCII)
 _LARGEST_ID = 2**63 - 1
 
 
+async def _no_channels() -> Sequence[ChannelReport]:
+    return ()
+
+
 @dataclass(frozen=True)
 class ConsoleDesk:
     """What the console works with. `channels` are the kinds of the channels by their name in config.yaml, `rules` what
-    their platforms allow; `wecom` is the station's WeCom app, if it has one."""
+    their platforms allow; `wecom` is the station's WeCom app, if it has one.
+
+    `scenes`: by channel, what a QR code must say that brings people there with a scene; "" when the platform gave none.
+    """
 
     runtime: Runtime
     channels: Mapping[str, str]
     rules: Mapping[str, Rules]
     wecom: WeComApp | None = None
+    check_channels: Callable[[], Awaitable[Sequence[ChannelReport]]] = _no_channels
+    scenes: Mapping[str, Callable[[str], Awaitable[str]]] = field(default_factory=dict)
 
     @property
     def zone(self) -> ZoneInfo:

@@ -13,6 +13,8 @@ class Permission(StrEnum):
     LEARN = "learn"  # see what was not understood, put it under topics, write entries
     REVIEW = "review"  # search and read chat logs, the audit log, exports
     RESIDENTS = "residents"  # look residents up, reveal personal data
+    SEPARATE = "separate"  # part addresses that were taken for one person's
+    CHANNELS = "channels"  # see whether the channels work
     FIGURES = "figures"  # the station's figures
     MANAGE = "manage"  # officers, communities, settings; writes and approves entries, without residents' sentences
     SELF = "self"  # one's own password and second factor: everybody
@@ -31,10 +33,13 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
         Permission.LEARN,
         Permission.REVIEW,
         Permission.RESIDENTS,
+        Permission.SEPARATE,
+        Permission.CHANNELS,
         Permission.FIGURES,
     },
     Role.REVIEWER: _EVERYBODY | {Permission.REVIEW, Permission.APPROVE, Permission.FIGURES},
-    Role.ADMIN: _EVERYBODY | {Permission.MANAGE, Permission.FIGURES},  # manages, but does not read what people say
+    Role.ADMIN: _EVERYBODY
+    | {Permission.MANAGE, Permission.CHANNELS, Permission.FIGURES},  # manages, but does not read what people say
 }
 
 

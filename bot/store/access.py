@@ -17,6 +17,7 @@ from bot.store.models import (
     Media,
     Officer,
     Resident,
+    ResidentAddress,
     Row,
     StoredMessage,
     Ticket,
@@ -47,14 +48,15 @@ async def _access(
 async def access_ticket(session: AsyncSession, station_id: int, ticket_id: int, *, lock: bool = False) -> Ticket:
     """A ticket with its resident, conversation, address and assignee; `lock` before changing it.
 
-    The conversation is locked first, as the bot does when a resident writes: who locked them the other way round would
-    wait for the bot while it waits for him.
+    The resident's conversations are locked first and in their order, as the bot does when residents write: who locked
+    them the other way round would wait for the bot while it waits for him.
     """
     if lock:
         await session.execute(
             select(Conversation.id)
-            .join(Ticket, Ticket.conversation_id == Conversation.id)
+            .join(Ticket, Ticket.resident_id == Conversation.resident_id)
             .where(Ticket.id == ticket_id, Ticket.station_id == station_id)
+            .order_by(Conversation.id)
             .with_for_update(of=Conversation)
         )
     return await _access(
@@ -98,6 +100,10 @@ async def access_media(session: AsyncSession, station_id: int, media_id: int) ->
 async def access_resident(session: AsyncSession, station_id: int, resident_id: int, *, lock: bool = False) -> Resident:
     """A resident with his community."""
     return await _access(session, Resident, station_id, resident_id, joinedload(Resident.community), lock=lock)
+
+
+async def access_address(session: AsyncSession, station_id: int, address_id: int) -> ResidentAddress:
+    return await _access(session, ResidentAddress, station_id, address_id)
 
 
 async def access_community(session: AsyncSession, station_id: int, community_id: int) -> Community:

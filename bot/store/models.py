@@ -103,7 +103,10 @@ class CommunityOfficer(Base):
 
 
 class Resident(Row, Base):
-    """A person who talks to us. What he did not tell stays None; `erased_at` means that the rest was taken away."""
+    """A person who talks to us. What he did not tell stays None; `erased_at` means that the rest was taken away.
+
+    Who turned out to be somebody we know leaves an empty row that says who (`merged_into_id`).
+    """
 
     __tablename__ = "residents"
     __table_args__ = (
@@ -126,18 +129,25 @@ class Resident(Row, Base):
     wants_warnings: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime]
     erased_at: Mapped[datetime | None]
+    merged_into_id: Mapped[int | None] = mapped_column(ForeignKey("residents.id"))
 
     community: Mapped[Community | None] = relationship(lazy="raise")
 
 
 class ResidentAddress(Row, Base):
     """A resident on a channel: openid, or web visitor. The columns from `window_until` on are the ledger of what may be
-    sent: see bot.actions.ledger."""
+    sent: see bot.actions.ledger.
+
+    `union_id` is the platform's number for the person behind several addresses; `looked_up_at` is when the platform was
+    asked who this is (None: still to be asked, where the platform can be).
+    """
 
     __tablename__ = "resident_addresses"
     __table_args__ = (
         UniqueConstraint("station_id", "channel", "address"),
         Index("ix_resident_addresses_resident", "station_id", "resident_id"),
+        Index("ix_resident_addresses_union", "station_id", "union_id"),  # the same person on another channel
+        Index("ix_resident_addresses_unknown", "station_id", "channel", "looked_up_at"),  # scheduler: user details
     )
 
     resident_id: Mapped[int] = mapped_column(ForeignKey("residents.id"))
@@ -154,6 +164,8 @@ class ResidentAddress(Row, Base):
     notified_at: Mapped[datetime | None]  # told that a message waits; None again with his next message
     mass_month: Mapped[str | None] = mapped_column(String(7))  # the month in China, "2026-11", in which he got …
     mass_count: Mapped[int] = mapped_column(default=0)  # … so many mass messages
+    union_id: Mapped[str | None] = mapped_column(String(64))
+    looked_up_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
     resident: Mapped[Resident] = relationship(lazy="raise")
@@ -168,6 +180,34 @@ class NoticeConsent(Base):
     address_id: Mapped[int] = mapped_column(ForeignKey("resident_addresses.id"), primary_key=True)
     template_id: Mapped[str] = mapped_column(String(80), primary_key=True)
     accepted_at: Mapped[datetime]
+
+
+class LinkCode(Row, Base):
+    """A code that a resident was given on one address, to type it on another one of his; kept as a blind index."""
+
+    __tablename__ = "link_codes"
+    __table_args__ = (
+        Index("ix_link_codes_code", "station_id", "code"),
+        Index("ix_link_codes_address", "station_id", "address_id", "created_at"),  # how many he was given
+    )
+
+    address_id: Mapped[int] = mapped_column(ForeignKey("resident_addresses.id"))
+    code: Mapped[int] = mapped_column(BigId)
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime]  # used, replaced, or too old from then on
+
+
+class LinkTry(Row, Base):
+    """A wrong code somebody typed, for throttling him who guesses."""
+
+    __tablename__ = "link_tries"
+    __table_args__ = (
+        Index("ix_link_tries_address", "station_id", "address_id", "at"),
+        Index("ix_link_tries_at", "station_id", "at"),
+    )
+
+    address_id: Mapped[int] = mapped_column(ForeignKey("resident_addresses.id"))
+    at: Mapped[datetime]
 
 
 # --- what is said ---------------------------------------------------------------------------------------------------
@@ -185,6 +225,7 @@ class Conversation(Row, Base):
     __table_args__ = (
         UniqueConstraint("station_id", "address_id"),
         Index("ix_conversations_latest", "station_id", "last_message_at"),  # review: newest conversations
+        Index("ix_conversations_resident", "station_id", "resident_id"),  # all that one person says anywhere
     )
 
     address_id: Mapped[int] = mapped_column(ForeignKey("resident_addresses.id"))
@@ -356,7 +397,8 @@ class Ticket(Row, Base):
         Index(  # the red banner: calls on tickets somebody holds
             "ix_tickets_calling", "station_id", "calling_since", sqlite_where=_CALLING, postgresql_where=_CALLING
         ),
-        Index("ix_tickets_conversation", "station_id", "conversation_id", "id"),  # the open ticket of a conversation
+        Index("ix_tickets_conversation", "station_id", "conversation_id", "id"),  # review: tickets of a conversation
+        Index("ix_tickets_resident", "station_id", "resident_id", "id"),  # the open ticket of a resident
         UniqueConstraint("station_id", "number"),
     )
 
@@ -644,14 +686,44 @@ class ParkedChannel(Base):
 
 
 class PlatformToken(Base):
-    """A platform's access token, one row for all processes."""
+    """A platform's access token, one row for all processes. `fetcher` is the one that asks the platform just now, until
+    `lease_until` at the most; `renewed_at` is when a token the platform had refused was last replaced."""
 
     __tablename__ = "platform_tokens"
 
     station_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     channel: Mapped[str] = mapped_column(String(40), primary_key=True)
-    token: Mapped[str] = mapped_column(EncryptedText)
-    expires_at: Mapped[datetime]
+    token: Mapped[str | None] = mapped_column(EncryptedText)
+    expires_at: Mapped[datetime | None]
+    renewed_at: Mapped[datetime | None]
+    fetcher: Mapped[str | None] = mapped_column(String(32))
+    lease_until: Mapped[datetime | None]
+
+
+class SceneCode(Row, Base):
+    """What the QR code on a community's card says: the platform makes it once and keeps it for ever."""
+
+    __tablename__ = "scene_codes"
+    __table_args__ = (UniqueConstraint("station_id", "channel", "community_id"),)
+
+    channel: Mapped[str] = mapped_column(String(40))
+    community_id: Mapped[int] = mapped_column(ForeignKey("communities.id"))
+    address: Mapped[str] = mapped_column(String(300))
+    created_at: Mapped[datetime]
+
+
+class ChannelSign(Base):
+    """The last signs of life of a channel's callback, for the self-check, written at most once a minute each; and when
+    the tags of its followers were last brought into order."""
+
+    __tablename__ = "channel_signs"
+
+    station_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    channel: Mapped[str] = mapped_column(String(40), primary_key=True)
+    believed_at: Mapped[datetime | None]  # a callback with a right signature
+    refused_at: Mapped[datetime | None]
+    refused_why: Mapped[str] = mapped_column(String(40), default="")
+    tagged_at: Mapped[datetime | None]
 
 
 class PulledStream(Base):

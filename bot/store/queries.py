@@ -1,6 +1,6 @@
 """What the console's pages read, one function for each page."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from bot.store.models import (
     CannedReply,
     Community,
     CommunityOfficer,
+    Conversation,
     Delivery,
     DeliveryRoute,
     Direction,
@@ -109,9 +110,17 @@ async def assignee_of(session: AsyncSession, station_id: int, ticket_id: int) ->
 
 async def own_tickets(session: AsyncSession, officer: Officer) -> list[tuple[Ticket, bool]]:
     """What the officer has taken, and whether the resident spoke last; those who wait for him first."""
+    latest = (  # of his conversations at several addresses
+        select(Conversation.id)
+        .where(Conversation.station_id == Ticket.station_id, Conversation.resident_id == Ticket.resident_id)
+        .order_by(Conversation.last_message_at.is_(None), Conversation.last_message_at.desc())
+        .limit(1)
+        .correlate(Ticket)
+        .scalar_subquery()
+    )
     resident_spoke = (
         select(StoredMessage.direction == Direction.IN)
-        .where(StoredMessage.station_id == Ticket.station_id, StoredMessage.conversation_id == Ticket.conversation_id)
+        .where(StoredMessage.station_id == Ticket.station_id, StoredMessage.conversation_id == latest)
         .order_by(StoredMessage.id.desc())
         .limit(1)
         .correlate(Ticket)
@@ -151,11 +160,14 @@ class TicketPage:
     officers: dict[int, Officer]  # everybody of the station, for names and for handing over
     earlier: list[Ticket]
     canned: list[CannedReply]
+    spoken: list[Conversation]  # at all addresses of the resident, with the address
 
 
 async def ticket_page(session: AsyncSession, ticket: Ticket, *, before: int | None = None) -> TicketPage:
     """The conversation of a ticket (the messages before number `before`, or the newest) and what belongs to it."""
-    messages, older = await conversation_messages(session, ticket.station_id, ticket.conversation_id, before=before)
+    spoken = await conversations_at(session, ticket.station_id, ticket.resident_id)
+    numbers = [conversation.id for conversation in spoken]
+    messages, older = await conversation_messages(session, ticket.station_id, numbers, before=before)
     since = messages[0].created_at if messages and older else None
     until = messages[-1].created_at if messages and before is not None else None
     return TicketPage(
@@ -168,15 +180,31 @@ async def ticket_page(session: AsyncSession, ticket: Ticket, *, before: int | No
         officers=await station_officers(session, ticket.station_id),
         earlier=await _earlier_tickets(session, ticket),
         canned=await canned_replies(session, ticket.station_id, topic=ticket.topic),
+        spoken=spoken,
     )
 
 
+async def conversations_at(
+    session: AsyncSession, station_id: int, resident_id: int, *, lock: bool = False
+) -> list[Conversation]:
+    """What a resident says at each of his addresses, with the address; `lock` in the order in which everybody does."""
+    query = (
+        select(Conversation)
+        .where(Conversation.station_id == station_id, Conversation.resident_id == resident_id)
+        .options(joinedload(Conversation.address))
+        .order_by(Conversation.id)
+    )
+    if lock:
+        query = query.with_for_update(of=Conversation).execution_options(populate_existing=True)
+    return list((await session.execute(query)).scalars())
+
+
 async def conversation_messages(
-    session: AsyncSession, station_id: int, conversation_id: int, *, before: int | None = None
+    session: AsyncSession, station_id: int, conversation_ids: Collection[int], *, before: int | None = None
 ) -> tuple[list[StoredMessage], bool]:
-    """Up to 100 messages in the order they were said, and whether there are older ones."""
+    """Up to 100 messages of one person's conversations, in their order, and whether there are older ones."""
     query = select(StoredMessage).where(
-        StoredMessage.station_id == station_id, StoredMessage.conversation_id == conversation_id
+        StoredMessage.station_id == station_id, StoredMessage.conversation_id.in_(conversation_ids)
     )
     if before is not None:
         query = query.where(StoredMessage.id < before)
@@ -240,7 +268,7 @@ async def _earlier_tickets(session: AsyncSession, ticket: Ticket) -> list[Ticket
         select(Ticket)
         .where(
             Ticket.station_id == ticket.station_id,
-            Ticket.conversation_id == ticket.conversation_id,
+            Ticket.resident_id == ticket.resident_id,
             Ticket.id != ticket.id,
         )
         .order_by(Ticket.id.desc())

@@ -23,6 +23,7 @@ from bot.store.models import (
     StoredMessage,
     Ticket,
 )
+from bot.store.queries import conversation_messages, conversations_at, newest_deliveries
 
 PAGE_ROWS = 30
 UNFINISHED_ROWS = 200  # more unfinished warnings than a station can have in mind
@@ -240,9 +241,13 @@ class ResidentCard:
     addresses: list[ResidentAddress]
     tickets: list[Ticket]
     warnings: list[tuple[Delivery, Broadcast]]
+    messages: list[StoredMessage]  # at all of his addresses
+    older: bool  # there are messages before these
+    deliveries: dict[int, Delivery]  # the newest of each message
 
 
-async def resident_card(session: AsyncSession, resident: Resident) -> ResidentCard:
+async def resident_card(session: AsyncSession, resident: Resident, *, before: int | None = None) -> ResidentCard:
+    """`before`: the messages before this number, else the newest."""
     addresses = (
         select(ResidentAddress)
         .where(ResidentAddress.station_id == resident.station_id, ResidentAddress.resident_id == resident.id)
@@ -250,10 +255,7 @@ async def resident_card(session: AsyncSession, resident: Resident) -> ResidentCa
     )
     tickets = (
         select(Ticket)
-        .where(
-            Ticket.station_id == resident.station_id,
-            Ticket.conversation_id.in_(select(Conversation.id).where(Conversation.resident_id == resident.id)),
-        )
+        .where(Ticket.station_id == resident.station_id, Ticket.resident_id == resident.id)
         .options(joinedload(Ticket.assignee))
         .order_by(Ticket.id.desc())
         .limit(_CARD_ROWS)
@@ -265,7 +267,13 @@ async def resident_card(session: AsyncSession, resident: Resident) -> ResidentCa
         .order_by(Delivery.id.desc())
         .limit(_CARD_ROWS)
     )
+    spoken = await conversations_at(session, resident.station_id, resident.id)
+    numbers = [conversation.id for conversation in spoken]
+    messages, older = await conversation_messages(session, resident.station_id, numbers, before=before)
     return ResidentCard(
+        messages=messages,
+        older=older,
+        deliveries=await newest_deliveries(session, [message.id for message in messages]),
         addresses=list((await session.execute(addresses)).scalars()),
         tickets=list((await session.execute(tickets)).scalars()),
         warnings=[(delivery, broadcast) for delivery, broadcast in await session.execute(warnings)],

@@ -19,6 +19,7 @@ from bot.actions import conversations, officers, residents, stations, tickets
 from bot.actions.audit import Actor
 from bot.actions.conversations import Address
 from bot.channels.base import Picture, Sent
+from bot.checks import Check
 from bot.config import parse_config
 from bot.dispatcher import Dispatcher, Ready, RouteFunction
 from bot.message import Event, EventKind, Message, MessageKind, Reply
@@ -138,6 +139,9 @@ class FakeChannel:
             raise outcome
         self.given.append(Given(address, reply.text, delivery_id, reply))
         return Sent(f"fake-{delivery_id}")
+
+    async def check(self) -> Sequence[Check]:
+        return ()
 
     async def fetch_picture(self, media: str) -> Picture:
         picture = self.pictures[media]

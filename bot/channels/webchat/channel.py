@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from bot.channels.webchat.limits import Limit
 from bot.channels.webchat.page import TEXT_MOST, Look, Page
 from bot.channels.webchat.posts import Posted, RefusedError, form_fields, is_form, number_of, posted, posted_picture
 from bot.channels.webchat.streams import Stream, write_event
+from bot.checks import Check, Words
 from bot.config import WebChatSettings
 from bot.message import Event, EventKind, Message, MessageKind, Reply
 from bot.reach import Rules
@@ -98,6 +99,17 @@ class WebChat:
     async def fetch_picture(self, media: str) -> Picture:
         """Pictures come with their message here; nothing waits elsewhere."""
         raise SendError(Failure.REFUSED, "no_picture", "网页渠道的图片随消息一起保存，没有可取的图片。")
+
+    async def check(self) -> Sequence[Check]:
+        """No platform stands between; residents only have to find the page."""
+        name, host = Words("对外网址", "public address"), self._desk.station.public_host
+        if host:
+            return [Check(name, True, Words(host, host))]
+        remedy = Words(
+            "请在设置里填写 server.public_url，二维码和联系卡才能用。",
+            "set server.public_url, so that QR codes lead somewhere",
+        )
+        return [Check(name, False, Words("没有填写", "not set"), remedy)]
 
     async def end_streams(self, _app: web.Application) -> None:
         """Let open pages go, so that the program stops at once; they come back by themselves."""

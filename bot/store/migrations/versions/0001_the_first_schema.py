@@ -53,6 +53,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_canned_replies")),
     )
     op.create_table(
+        "channel_signs",
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("believed_at", types.UtcDateTime(), nullable=True),
+        sa.Column("refused_at", types.UtcDateTime(), nullable=True),
+        sa.Column("refused_why", sa.String(length=40), nullable=False),
+        sa.Column("tagged_at", types.UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("station_id", "channel", name=op.f("pk_channel_signs")),
+    )
+    op.create_table(
         "communities",
         sa.Column("name", sa.String(length=60), nullable=False),
         sa.Column("code", sa.String(length=40), nullable=False),
@@ -142,8 +152,11 @@ def upgrade() -> None:
         "platform_tokens",
         sa.Column("station_id", types.BigId, nullable=False),
         sa.Column("channel", sa.String(length=40), nullable=False),
-        sa.Column("token", types.EncryptedText(), nullable=False),
-        sa.Column("expires_at", types.UtcDateTime(), nullable=False),
+        sa.Column("token", types.EncryptedText(), nullable=True),
+        sa.Column("expires_at", types.UtcDateTime(), nullable=True),
+        sa.Column("renewed_at", types.UtcDateTime(), nullable=True),
+        sa.Column("fetcher", sa.String(length=32), nullable=True),
+        sa.Column("lease_until", types.UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("station_id", "channel", name=op.f("pk_platform_tokens")),
     )
     op.create_table(
@@ -339,9 +352,11 @@ def upgrade() -> None:
         sa.Column("wants_warnings", sa.Boolean(), nullable=False),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("erased_at", types.UtcDateTime(), nullable=True),
+        sa.Column("merged_into_id", types.BigId, nullable=True),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
         sa.Column("station_id", types.BigId, nullable=False),
         sa.ForeignKeyConstraint(["community_id"], ["communities.id"], name=op.f("fk_residents_community_id")),
+        sa.ForeignKeyConstraint(["merged_into_id"], ["residents.id"], name=op.f("fk_residents_merged_into_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_residents")),
     )
     with op.batch_alter_table("residents", schema=None) as batch_op:
@@ -349,6 +364,20 @@ def upgrade() -> None:
         batch_op.create_index("ix_residents_name_index", ["station_id", "name_index"], unique=False)
         batch_op.create_index("ix_residents_phone_index", ["station_id", "phone_index"], unique=False)
 
+    op.create_table(
+        "scene_codes",
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("community_id", types.BigId, nullable=False),
+        sa.Column("address", sa.String(length=300), nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["community_id"], ["communities.id"], name=op.f("fk_scene_codes_community_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_scene_codes")),
+        sa.UniqueConstraint(
+            "station_id", "channel", "community_id", name=op.f("uq_scene_codes_station_id_channel_community_id")
+        ),
+    )
     op.create_table(
         "mass_jobs",
         sa.Column("broadcast_id", types.BigId, nullable=False),
@@ -405,6 +434,8 @@ def upgrade() -> None:
         sa.Column("notified_at", types.UtcDateTime(), nullable=True),
         sa.Column("mass_month", sa.String(length=7), nullable=True),
         sa.Column("mass_count", sa.Integer(), nullable=False),
+        sa.Column("union_id", sa.String(length=64), nullable=True),
+        sa.Column("looked_up_at", types.UtcDateTime(), nullable=True),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
         sa.Column("station_id", types.BigId, nullable=False),
@@ -416,6 +447,8 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("resident_addresses", schema=None) as batch_op:
         batch_op.create_index("ix_resident_addresses_resident", ["station_id", "resident_id"], unique=False)
+        batch_op.create_index("ix_resident_addresses_union", ["station_id", "union_id"], unique=False)
+        batch_op.create_index("ix_resident_addresses_unknown", ["station_id", "channel", "looked_up_at"], unique=False)
 
     op.create_table(
         "settled_sentences",
@@ -494,6 +527,35 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("conversations", schema=None) as batch_op:
         batch_op.create_index("ix_conversations_latest", ["station_id", "last_message_at"], unique=False)
+        batch_op.create_index("ix_conversations_resident", ["station_id", "resident_id"], unique=False)
+
+    op.create_table(
+        "link_codes",
+        sa.Column("address_id", types.BigId, nullable=False),
+        sa.Column("code", types.BigId, nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("ended_at", types.UtcDateTime(), nullable=False),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["address_id"], ["resident_addresses.id"], name=op.f("fk_link_codes_address_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_link_codes")),
+    )
+    with op.batch_alter_table("link_codes", schema=None) as batch_op:
+        batch_op.create_index("ix_link_codes_address", ["station_id", "address_id", "created_at"], unique=False)
+        batch_op.create_index("ix_link_codes_code", ["station_id", "code"], unique=False)
+
+    op.create_table(
+        "link_tries",
+        sa.Column("address_id", types.BigId, nullable=False),
+        sa.Column("at", types.UtcDateTime(), nullable=False),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["address_id"], ["resident_addresses.id"], name=op.f("fk_link_tries_address_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_link_tries")),
+    )
+    with op.batch_alter_table("link_tries", schema=None) as batch_op:
+        batch_op.create_index("ix_link_tries_address", ["station_id", "address_id", "at"], unique=False)
+        batch_op.create_index("ix_link_tries_at", ["station_id", "at"], unique=False)
 
     op.create_table(
         "notice_consents",
@@ -774,6 +836,7 @@ def upgrade() -> None:
         )
         batch_op.create_index("ix_tickets_conversation", ["station_id", "conversation_id", "id"], unique=False)
         batch_op.create_index("ix_tickets_queue", ["station_id", "state", "priority_rank", "opened_at"], unique=False)
+        batch_op.create_index("ix_tickets_resident", ["station_id", "resident_id", "id"], unique=False)
 
     op.create_table(
         "notes",
@@ -837,6 +900,7 @@ def downgrade() -> None:
 
     op.drop_table("notes")
     with op.batch_alter_table("tickets", schema=None) as batch_op:
+        batch_op.drop_index("ix_tickets_resident")
         batch_op.drop_index("ix_tickets_queue")
         batch_op.drop_index("ix_tickets_conversation")
         batch_op.drop_index(
@@ -877,7 +941,18 @@ def downgrade() -> None:
 
     op.drop_table("wecom_contacts")
     op.drop_table("notice_consents")
+    with op.batch_alter_table("link_tries", schema=None) as batch_op:
+        batch_op.drop_index("ix_link_tries_at")
+        batch_op.drop_index("ix_link_tries_address")
+
+    op.drop_table("link_tries")
+    with op.batch_alter_table("link_codes", schema=None) as batch_op:
+        batch_op.drop_index("ix_link_codes_code")
+        batch_op.drop_index("ix_link_codes_address")
+
+    op.drop_table("link_codes")
     with op.batch_alter_table("conversations", schema=None) as batch_op:
+        batch_op.drop_index("ix_conversations_resident")
         batch_op.drop_index("ix_conversations_latest")
 
     op.drop_table("conversations")
@@ -891,6 +966,8 @@ def downgrade() -> None:
 
     op.drop_table("settled_sentences")
     with op.batch_alter_table("resident_addresses", schema=None) as batch_op:
+        batch_op.drop_index("ix_resident_addresses_unknown")
+        batch_op.drop_index("ix_resident_addresses_union")
         batch_op.drop_index("ix_resident_addresses_resident")
 
     op.drop_table("resident_addresses")
@@ -900,6 +977,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_mass_jobs_broadcast")
 
     op.drop_table("mass_jobs")
+    op.drop_table("scene_codes")
     with op.batch_alter_table("residents", schema=None) as batch_op:
         batch_op.drop_index("ix_residents_phone_index")
         batch_op.drop_index("ix_residents_name_index")
@@ -950,6 +1028,7 @@ def downgrade() -> None:
 
     op.drop_table("login_failures")
     op.drop_table("communities")
+    op.drop_table("channel_signs")
     op.drop_table("canned_replies")
     op.drop_table("audit_heads")
     with op.batch_alter_table("audit_events", schema=None) as batch_op:
