@@ -13,8 +13,10 @@ from bot.channels.metrics import PLATFORM_ERRORS
 from bot.reach import When
 from bot.store.models import Delivery, DeliveryRoute, DeliveryState, NoticeConsent, ParkedChannel, Resident, Ticket
 from scheduler import jobs
+from scheduler.metrics import PARKED_CHANNELS
 from scheduler.outbox import PARKED_FOR
 from tests.conformance.account import WANG, Account, opened, saying
+from tests.fakes.wechat.pusher import AES_KEY
 from tests.support.station import CHANNEL, FrozenClock
 
 SEND = "custom/send"
@@ -408,6 +410,7 @@ async def test_wrong_credentials_stop_the_channel_alarm_the_station_and_keep_the
         account.clock.forward(seconds=10)
     assert account.wechat.counters["stable_token"] - before <= 2, "not more than two tokens a minute"
     (parked,) = await account.house.all(select(ParkedChannel))
+    assert PARKED_CHANNELS.labels(CHANNEL)._value.get() == 1
     assert (parked.channel, parked.alarm, parked.code) == (CHANNEL, True, "40001")
     assert parked.reason.endswith("。")
     assert len(await account.rows(DeliveryState.QUEUED)) == 5
@@ -419,6 +422,7 @@ async def test_wrong_credentials_stop_the_channel_alarm_the_station_and_keep_the
         *([f"回复{ticket}"] for ticket in tickets[1:]),
     ]
     assert await account.house.all(select(ParkedChannel)) == []
+    assert PARKED_CHANNELS.labels(CHANNEL)._value.get() == 0
 
 
 async def test_a_parked_channel_stays_parked_after_a_restart(furnished_sqlite_url: str, frozen: FrozenClock) -> None:
@@ -503,6 +507,42 @@ async def test_an_account_that_cannot_write_later_says_in_its_answers_what_waite
         await account.house.close_ticket("zhang", ticket)
         assert await account.hears("再问一句") != ""
         assert account.wechat.calls(SEND) == []
+
+
+async def test_an_answer_holds_no_more_than_one_response_may(furnished_sqlite_url: str, frozen: FrozenClock) -> None:
+    """600 characters and 2,000 bytes: what has no room waits for the message after."""
+    async with opened(furnished_sqlite_url, frozen, account_type="subscription") as account:
+        ticket = await in_talk(account)
+        said = ["甲" * 400, "乙" * 400, "丙" * 100]
+        await account.officer_says(ticket, *said)
+        await account.works()
+        heard = [await account.hears("怎么办") for _ in range(2)]
+        assert heard == [said[0], "\n\n".join(said[1:])]
+        assert all(len(one) <= 600 and len(one.encode()) <= 2000 for one in heard)
+
+
+# -- 33: what logs say ------------------------------------------------------------------------------------------------
+
+
+async def test_no_log_line_holds_a_token_a_secret_an_address_or_words(
+    account: Account, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    ticket = await in_talk(account)
+    faults: list[tuple[Any, int | None]] = [
+        ("errcode", 43019),
+        ("close_after", None),
+        ("errcode", 42001),
+        ("html", None),
+    ]
+    for effect, value in faults:
+        account.wechat.fault(SEND, effect, value, times=1)
+        await account.officer_says(ticket, "居民的话")
+        await account.works()
+        await account.hears("居民的话")
+    written = "".join(capsys.readouterr()) + caplog.text
+    assert "platform call failed" in written
+    for hidden in (WANG, "居民的话", account.wechat.secret, AES_KEY, *account.wechat.desk.held):
+        assert hidden not in written
 
 
 # -- 43: notices ------------------------------------------------------------------------------------------------------
