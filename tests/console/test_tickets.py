@@ -458,7 +458,7 @@ async def test_the_officer_is_warned_when_the_resident_has_left(house: House) ->
     await house.take("chen", "open")
     async with house.store.write() as session:
         await session.execute(update(ResidentAddress).values(following=False))
-    assert "回复可能送不到" in await (await house.logged_in("chen")).read(page_of(house))
+    assert "居民已取消关注，请改用电话或上门联系。" in await (await house.logged_in("chen")).read(page_of(house))
 
 
 async def test_canned_replies_of_the_topic_come_first(house: House) -> None:
