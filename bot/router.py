@@ -1,6 +1,6 @@
 """Who answers a message: routers in order, in each the first handler whose filters pass and that has an answer."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -165,13 +165,22 @@ def in_dialogue(name: str) -> Filter:
     return lambda context: context.dialogue.get("name") == name
 
 
+_OWN_WORDS: set[str] = set()
+
+
 def says(*phrases: str) -> Filter:
     """The whole message is one of these phrases, or a menu key of that name was tapped."""
     wanted = {phrase.casefold() for phrase in phrases}
+    _OWN_WORDS.update(wanted)
+    return lambda context: _is_one_of(context, wanted)
 
-    def passes(context: Context) -> bool:
-        event = context.message.event
-        said = event.key if event is not None and event.kind is EventKind.CLICK else context.text
-        return said.strip(_AROUND_WORDS).casefold() in wanted or said.strip() in wanted  # "?" is a word too
 
-    return passes
+def says_own_words(context: Context) -> bool:
+    """The message is one of the phrases that some handler takes by the letter: a menu word, the words of a button."""
+    return _is_one_of(context, _OWN_WORDS)
+
+
+def _is_one_of(context: Context, wanted: Set[str]) -> bool:
+    event = context.message.event
+    said = event.key if event is not None and event.kind is EventKind.CLICK else context.text
+    return said.strip(_AROUND_WORDS).casefold() in wanted or said.strip() in wanted  # "?" is a word too

@@ -1,7 +1,7 @@
 """Danger happening now, or money moving to a swindler now: the emergency card at once and an urgent ticket."""
 
 from bot.message import Reply
-from bot.router import Answer, Context, Router, Turn, has_text
+from bot.router import Answer, Context, Router, Turn, has_text, says_own_words
 from bot.store.models import Priority
 from handlers.queue import hand_over
 from handlers.texts import text
@@ -11,7 +11,8 @@ router = Router("urgent")
 
 
 def is_urgent(context: Context) -> bool:
-    return context.match.decision is Decision.URGENT
+    """Nobody calls for help with the words of our own buttons and menus."""
+    return not says_own_words(context) and context.match.decision is Decision.URGENT
 
 
 @router.handle(has_text, is_urgent)

@@ -28,7 +28,8 @@ async def console(account: Account, people: browsers.People) -> AsyncIterator[st
     async with house.store.write() as session:
         for username in ("zhang", "suo", "guan"):
             officer = await session.get_one(Officer, (await house.officer(username)).id)
-            await officers.set_password(session, officer, PASSWORD_HASH, actor=Actor(house.station.id))
+            himself = Actor(house.station.id, officer.id)  # who chose it need not change it
+            await officers.set_password(session, officer, PASSWORD_HASH, actor=himself)
     app = web.Application(client_max_size=3 * 1024 * 1024)
     rules = {CHANNEL: account.channel.rules}
     add_console(app, ConsoleDesk(runtime=house.runtime, channels={CHANNEL: "official_account"}, rules=rules))
