@@ -106,10 +106,11 @@ class _World:
 async def fill(store: Store, knowledge: Knowledge) -> bool:
     """Make the demo station if the database has none; False when it is there already."""
     made_up = yaml.load((Path(__file__).parent / "station.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    password_hash = await hash_password(PASSWORD)
-    async with store.write() as session:
+    async with store.read() as session:
         if await stations.find(session, made_up["name"]) is not None:
             return False
+    password_hash = await hash_password(PASSWORD)
+    async with store.write() as session:
         station = await stations.ensure(session, made_up["name"], "Asia/Shanghai", made_up["settings"])
         world = _World(
             rows=_Rows({}),
