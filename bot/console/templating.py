@@ -1,4 +1,4 @@
-"""The templates, loaded once, with the few filters they use."""
+"""The templates, each compiled when it is first shown, with the few filters they use."""
 
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ _FOLDER = Path(__file__).parent / "templates"
 
 
 def environment(desk: ConsoleDesk) -> Environment:
-    """All templates compiled; a missing value is an error, not an empty place."""
+    """The templates; a missing value is an error, not an empty place."""
     templates = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -49,8 +49,6 @@ def environment(desk: ConsoleDesk) -> Environment:
     templates.globals.update(
         asset=assets.url, texts=texts, words=station_texts, learn=learning_texts, Permission=Permission
     )
-    for name in templates.list_templates():
-        templates.get_template(name)
     return templates
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 from datetime import timedelta
+from functools import cache
 
 import pyotp
 from argon2 import PasswordHasher
@@ -21,7 +22,6 @@ ADDRESS_FAILURES = 30  # … from one IP address, whatever the names
 _TOTP_STEPS_OFF = 1  # a phone's clock may be 30 seconds wrong
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # OWASP's figures for argon2id, 2024
-_NOBODY = _hasher.hash("nobody has this password")
 
 
 class PasswordError(Exception):
@@ -47,12 +47,18 @@ async def hash_password(password: str) -> str:
     return await asyncio.to_thread(_hasher.hash, password)
 
 
+@cache
+def _nobody() -> str:
+    """What the password of a name that does not exist is compared with."""
+    return _hasher.hash("nobody has this password")
+
+
 async def verify_password(stored: str, password: str) -> bool:
     """Whether the password fits; an empty hash takes as long and fits nothing."""
 
     def fits() -> bool:
         try:
-            _hasher.verify(stored or _NOBODY, password)
+            _hasher.verify(stored or _nobody(), password)
         except (VerificationError, InvalidHashError):
             return False
         return bool(stored)

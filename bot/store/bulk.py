@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 async def write_rows(session: AsyncSession, table: type[Any], rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows that all name the same columns."""
     if rows:
-        await session.execute(insert(table), rows)
+        await session.execute(insert(table.__table__), rows)
 
 
 def insert_if_new(session: AsyncSession, table: type[Any]) -> Insert:

@@ -187,9 +187,9 @@ def test_the_form_token_fits_only_itself(first: str, second: str) -> None:
 RIGHTS = {
     Role.OFFICER: "answer warn residents learn self",
     Role.AUXILIARY: "answer self",
-    Role.CHIEF: "answer warn approve learn review residents figures self",
+    Role.CHIEF: "answer warn approve learn review residents separate channels figures self",
     Role.REVIEWER: "review approve figures self",
-    Role.ADMIN: "manage figures self",
+    Role.ADMIN: "manage channels figures self",
 }
 
 
