@@ -1,7 +1,8 @@
 """Accuracy and speed of the matcher beside rank_bm25, bm25s, SQLite FTS5 and TF-IDF with a linear SVM.
 
 All get the same phrases and the same jieba words. Accuracy: one phrase in five kept out, near-copies together, and
-asked of what was built without it; with --questions FILE the labelled questions too, asked of what was built with all.
+asked of what was built without it; labelled questions too (tests/knowledge/unseen.tsv, or --questions FILE), asked of
+what was built with all.
 Growth: from 1,000 to 100,000 phrases. Up to our own number they are a sample; beyond, the first half of a phrase and
 the second half of another of the same topic are put together, which keeps the words real and the lengths as they are
 but brings few new words: for all of them a kind of growth that is kinder than life. All times are CPU time of this
@@ -39,6 +40,7 @@ _SIZES = (1_000, 3_000, 7_000, 20_000, 100_000)
 _QUESTIONS_ASKED = 1_500  # of those kept out: rank_bm25 takes a fiftieth of a second for each
 _QUESTIONS_TIMED = 200
 _SVM_C = 0.5
+_UNSEEN = Path(__file__).parents[1] / "knowledge" / "unseen.tsv"
 
 Ask = Callable[[str], list[str]]  # a message -> topics, best first
 
@@ -207,7 +209,9 @@ def _p95(times: Sequence[float]) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_matcher", description=__doc__)
-    parser.add_argument("--questions", type=Path, help="labelled questions to measure on as well")
+    parser.add_argument(
+        "--questions", type=Path, default=_UNSEEN, metavar="FILE.tsv", help="labelled questions (default: the unseen)"
+    )
     parser.add_argument("--largest", type=int, default=_SIZES[-1], help="stop growing at this many phrases")
     options = parser.parse_args(arguments)
     entries, _ = read_entries(ROOT)
@@ -220,13 +224,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{'':<16}{'first':>8}{'of three':>10}{'p95 ms':>9}")
     for name, build in RIVALS.items():
         print(f"{name:<16}{accuracy(build(inside), outside)}", flush=True)
-    if options.questions:
-        rows = read_questions(options.questions)
-        asked = with_a_topic(rows)
-        print(f"\n{len(corpus.phrases)} phrases, asked {len(asked)} questions of {options.questions.name}")
-        for name, build in RIVALS.items():
-            print(f"{name:<16}{accuracy(build(corpus), asked)}", flush=True)
-        print("\nthe whole decision, as it is shipped\n" + evaluate(Knowledge.load(), rows, baseline=False).as_text())
+    rows = read_questions(options.questions)
+    asked = with_a_topic(rows)
+    print(f"\n{len(corpus.phrases)} phrases, asked {len(asked)} questions of {options.questions.name}")
+    for name, build in RIVALS.items():
+        print(f"{name:<16}{accuracy(build(corpus), asked)}", flush=True)
+    print("\nthe whole decision, as it is shipped\n" + evaluate(Knowledge.load(), rows, baseline=False).as_text())
     _time_whole(outside)
     sizes = [size for size in _SIZES if size <= options.largest]
     questions = [example.text for example in random.Random(1).sample(corpus.phrases, _QUESTIONS_TIMED)]

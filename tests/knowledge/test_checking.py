@@ -1,11 +1,13 @@
 """The checker refuses content that must not go out, and says where and what to do."""
 
+import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from knowledge import Knowledge, read_questions
 from knowledge.archive import write_archive
 from knowledge.build import build
 from knowledge.checking import check
@@ -13,6 +15,7 @@ from knowledge.knowledge import MODEL_FILE, ROOT
 from tests.knowledge.conftest import LOST, write
 
 Change = Callable[[str, str], Path]
+UNSEEN = Path(__file__).parent / "unseen.tsv"  # labelled questions that the knowledge must never learn: they measure it
 
 
 def faults(root: Path, **options: object) -> str:
@@ -92,3 +95,23 @@ def test_changed_entries_call_for_a_new_model(small: Path) -> None:
 
 def test_the_shipped_content_is_in_order() -> None:
     assert list(map(str, check(ROOT))) == []
+
+
+def test_no_question_that_measures_the_knowledge_stands_in_it(knowledge: Knowledge) -> None:
+    assert list(map(str, check(ROOT, against=[UNSEEN], model=False))) == []
+
+    def plain(text: str) -> str:
+        return re.sub(r"\W", "", text.lower()) or text
+
+    taught = {
+        plain(text)
+        for entry in knowledge.entries.values()
+        for text in (
+            *entry.all_phrases(),
+            *(text for text, _ in entry.near_misses),
+            *(followup.ask for followup in entry.followups),
+        )
+    }
+    asked = {plain(row.second or row.text) for row in read_questions(UNSEEN)}
+    assert len(asked) > 400
+    assert not asked & taught
