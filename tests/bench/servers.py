@@ -22,6 +22,7 @@ from bot.actions import stations
 from bot.app import create_app, load_keys
 from bot.commands.serving import settled
 from bot.config import Config, parse_config
+from bot.security import logging as logs
 from bot.store import migrations
 from bot.store.encryption import new_key
 from bot.store.engine import Store
@@ -135,5 +136,6 @@ def _peak_megabytes() -> int:
 if __name__ == "__main__":
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {0})  # one core; the load comes from another
+    logs.set_up()  # as `serve` does; standard output is for the parent
     uvloop.install()
     asyncio.run(_serve(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "http://127.0.0.1:9"))
