@@ -26,6 +26,7 @@ from bot.store.models import (
     ResidentAddress,
     StoredMessage,
 )
+from bot.store.search import text_index
 
 CHAT_RANK = 0  # chat overtakes warnings in the outbox
 RESPONSE_LEASE = timedelta(seconds=20)  # the platform delivers again within 15 s; after that the outbox sends
@@ -185,6 +186,7 @@ def outgoing(
         "address": conversation.address.address,
         "kind": MessageKind.IMAGE if reply.picture else MessageKind.TEXT,
         "body": reply.text,
+        "text_index": text_index(reply.text),
         "media_id": reply.picture,
         "details": reply_details(reply),
         "in_reply_to": in_reply_to,

@@ -12,6 +12,7 @@ from bot.message import Choice, Event, EventKind, Location, Message, MessageKind
 from bot.reach import Grant
 from bot.store.bulk import insert_if_new
 from bot.store.models import Author, Delivery, DeliveryRoute, DeliveryState, Direction, MessageState, StoredMessage
+from bot.store.search import text_index
 
 HANDLING_LEASE = timedelta(seconds=30)  # a message not handled by then lost its process; the scheduler takes it up
 _RESUME_AT_ONCE = 20
@@ -99,6 +100,7 @@ def columns_of(message: Message, station_id: int, now: datetime) -> dict[str, An
         "grant_count": message.grant.count if message.grant else None,
         "grant_seconds": int(message.grant.lasting.total_seconds()) if message.grant else None,
         "indexed": False,
+        "text_index": text_index(message.text),
         "forgotten": False,
     }
 

@@ -39,8 +39,28 @@ def word_indexes(text: str, words: Words) -> list[int]:
     return sorted({blind_index(word.casefold(), _PURPOSE) for word in words(text) if word.strip()})
 
 
+def text_index(text: str) -> int:
+    """The blind index of a whole text: what is said to many is indexed once."""
+    return blind_index(text, _TEXT)
+
+
 async def index_pending(session: AsyncSession, station_id: int, words: Words) -> int:
-    """Index messages that are not indexed yet; the number done, 0 when nothing is left."""
+    """Index messages that are not indexed yet; the number of those whose text had to be read, 0 when nothing is left.
+
+    Most say what was said before: they are found already, and need only be marked.
+    """
+    known_texts = select(SearchWord.text).where(SearchWord.station_id == station_id)
+    await session.execute(
+        update(StoredMessage)
+        .where(
+            StoredMessage.station_id == station_id,
+            StoredMessage.indexed.is_(False),
+            StoredMessage.conversation_id.is_not(None),
+            StoredMessage.text_index.in_(known_texts),
+        )
+        .values(indexed=True)
+        .execution_options(synchronize_session=False)
+    )
     rows = list(
         (
             await session.execute(
@@ -56,7 +76,7 @@ async def index_pending(session: AsyncSession, station_id: int, words: Words) ->
             )
         ).all()
     )
-    texts = {row.id: blind_index(row.body, _TEXT) for row in rows}
+    texts = {row.id: text_index(row.body) for row in rows}
     bodies = {texts[row.id]: row.body for row in rows}
     known = select(SearchWord.text).where(SearchWord.station_id == station_id, SearchWord.text.in_(bodies)).distinct()
     for text in (await session.execute(known)).scalars():
