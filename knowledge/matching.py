@@ -21,11 +21,12 @@ from knowledge.text import CLASS_NAMES
 
 CALM = "calm"  # the urgent model's class for everything that can wait
 _CLAUSE_END = re.compile(
-    r"[。!?;\n]+|另外|还有就是|还有个事|还有一件事|顺便(?:问|再)|对了|再问(?:一下|个)"
+    r"[。!?;\n]+|另外|,还有|还有就是|还有个事|还有一件事|顺便(?:问|再)|对了|再问(?:一下|个)"
     r"|also,? |by the way|and another thing"
 )
-_LEAST_CLAUSE_CHARS = 6
+_LEAST_CLAUSE_CHARS, _LEAST_CALL_CHARS = 6, 4  # "着火了!" is enough
 _MOST_CLAUSES = 4
+_CLEARLY = 1.5  # so much more danger than a whole message needs, for the other sentences may take it back
 _LEAST_CHANCE = 1e-5
 _ENOUGH_WORDS = 2
 _LEAST_WORD_CHARS = 3  # two, and the sign of its kind
@@ -170,6 +171,8 @@ class Matcher:
         candidates = self._candidates(chances)
         if previous_topic and candidates and _goes_on(candidates[0], previous_topic, self._bands):
             threshold = self._bands.urgent_in_context
+        if danger < threshold and (call := self._call_among(reading)) is not None:
+            weighed, danger = call, threshold
         if danger >= threshold:
             kind = self._urgent_kind(weighed)
             return Match(
@@ -179,7 +182,7 @@ class Matcher:
                 None,
                 self._words(reading, weighed, "urgent", kind),
                 reading.language,
-                candidates[0].topic if candidates else None,
+                self._second(reading, kind, errands_only=True),
                 None,
             )
         return self._decide(reading, weighed, chances, candidates, facet, doubt)
@@ -268,16 +271,37 @@ class Matcher:
         decision = ROUTE_DECISIONS[entry.route] if entry.written else Decision.OFFICER
         return replace(plain, decision=decision, topic=best.topic, words=words, also=self._second(reading, best.topic))
 
-    def _second(self, reading: Reading, main: str) -> str | None:
-        """A second matter: another sentence of the message that is surely about another topic."""
-        clauses = [clause for clause in _CLAUSE_END.split(reading.text) if len(clause.strip()) >= _LEAST_CLAUSE_CHARS]
-        if not 2 <= len(clauses) <= _MOST_CLAUSES:
-            return None
-        for clause in clauses:
+    def _clauses(self, reading: Reading) -> list[str]:
+        """The sentences of a message with more than one matter in it; none of a message that is one, or a letter."""
+        clauses = [clause for clause in _CLAUSE_END.split(reading.text) if len(clause.strip()) >= _LEAST_CALL_CHARS]
+        return clauses if 2 <= len(clauses) <= _MOST_CLAUSES else []
+
+    def _call_among(self, reading: Reading) -> Weighed | None:
+        """A call for help beside another matter, which would drown it: one sentence that is clearly one by itself."""
+        for clause in self._clauses(reading):
+            weighed = self._models.weigh(self._reader.read(clause).keys)
+            if self._danger_of(weighed) >= self._bands.urgent + _CLEARLY:
+                return weighed
+        return None
+
+    def _second(self, reading: Reading, main: str, *, errands_only: bool = False) -> str | None:
+        """A second matter: another sentence of the message that is surely about another topic.
+
+        `errands_only`: one that an answer settles, and no other side of what an officer sees to anyway.
+        """
+        for clause in self._clauses(reading):
+            if len(clause.strip()) < _LEAST_CLAUSE_CHARS:
+                continue
             part = self._reader.read(clause)
-            found = self._candidates(self.topic_chances(part, self._models.weigh(part.keys)), 1)
-            if found and found[0].topic != main and found[0].score >= self._bands.also:
-                return found[0].topic
+            weighed = self._models.weigh(part.keys)
+            if errands_only and self._danger_of(weighed) >= self._bands.urgent:
+                continue
+            found = self._candidates(self.topic_chances(part, weighed), 1)
+            if not found or found[0].topic == main or found[0].score < self._bands.also:
+                continue
+            entry = self._entries[found[0].topic]
+            if not errands_only or (entry.route == "answer" and not entry.topic.startswith("fraud.")):
+                return entry.topic
         return None
 
     @staticmethod

@@ -81,5 +81,5 @@ def decrypt(blob: bytes) -> bytes:
 
 def blind_index(text: str, purpose: str) -> int:
     """A signed 64-bit number that equals for equal texts and tells nothing without the key; for exact look-up."""
-    digest = hmac.digest(_now_using().index, f"{purpose}\0{text}".encode(), "sha256")
+    digest = hmac.digest(_now_using().index, f"{purpose}\0{text}".encode(errors="surrogatepass"), "sha256")
     return int.from_bytes(digest[:8], "big", signed=True)

@@ -83,6 +83,28 @@ def test_of_two_matters_the_other_is_offered(knowledge: Knowledge) -> None:
     assert {match.topic, match.also} == {"idcard.lost", "dispute.noise"}
 
 
+@pytest.mark.parametrize(
+    ("text", "topic", "also"),
+    [
+        ("门外有人一直撬锁，另外我身份证丢了怎么补办", "emergency.violence", "idcard.lost"),
+        ("身份证丢了怎么补，还有楼下着火了", "emergency.fire", "idcard.lost"),
+        ("我刚给骗子转了三万，对了孩子上户口要什么材料", "emergency.fraud_now", "hukou.newborn"),
+    ],
+)
+def test_a_call_for_help_beside_another_matter_comes_first_and_the_other_is_offered(
+    knowledge: Knowledge, text: str, topic: str, also: str
+) -> None:
+    match = knowledge.match(text)
+    assert (match.decision, match.topic, match.also) == (Decision.URGENT, topic, also)
+
+
+@pytest.mark.parametrize(
+    "text", ["昨天有人撬锁，报过警了。今天想问居住证怎么办", "反诈宣传说不要转账给陌生人。我想问身份证多少钱"]
+)
+def test_the_past_beside_a_question_is_no_call_for_help(knowledge: Knowledge, text: str) -> None:
+    assert knowledge.match(text).decision is not Decision.URGENT
+
+
 def test_what_ask_prints_has_the_agreed_fields(knowledge: Knowledge) -> None:
     shown = explain(knowledge.match("身份证丢了怎么补"), "答")
     assert {"decision", "topic", "candidates", "reply"} <= set(shown)
