@@ -50,9 +50,9 @@ async def stream(visit: Visit) -> web.StreamResponse:
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
-    await response.prepare(visit.request)
     async with AsyncExitStack() as stack:
         changes = await stack.enter_async_context(visit.store.live.listen())
+        await response.prepare(visit.request)  # only now: from here on the page believes that it misses nothing
         if ticket_id is not None:
             stack.enter_context(visit.console.presence.looking(visit.station_id, ticket_id, visit.officer))
         try:

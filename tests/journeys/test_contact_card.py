@@ -21,7 +21,7 @@ async def pages_of(page: Page) -> list[str]:
 async def test_the_cards_of_all_communities_are_printed_one_on_each_sheet(
     furnished_sqlite_url: str, page: Page
 ) -> None:
-    async with running(furnished_sqlite_url) as here:
+    async with running(furnished_sqlite_url, page) as here:
         await log_in(page, here.root, "zhang")
         await page.goto(f"{here.root}/console/communities")
         await page.get_by_role("link", name="打印全部警民联系卡").click()
@@ -35,7 +35,7 @@ async def test_the_cards_of_all_communities_are_printed_one_on_each_sheet(
 
 
 async def test_a_card_leads_to_the_account_and_its_code_is_made_once(furnished_sqlite_url: str, desk: Page) -> None:
-    async with running(furnished_sqlite_url) as here:
+    async with running(furnished_sqlite_url, desk) as here:
         await log_in(desk, here.root, "zhang")
         addresses = []
         for _ in range(3):
@@ -52,7 +52,7 @@ async def test_a_card_leads_to_the_account_and_its_code_is_made_once(furnished_s
 async def test_without_an_answer_of_the_platform_the_card_leads_to_the_web_chat(
     furnished_sqlite_url: str, desk: Page
 ) -> None:
-    async with running(furnished_sqlite_url) as here:
+    async with running(furnished_sqlite_url, desk) as here:
         here.wechat.fault("qrcode/create", "errcode", 48001)
         await log_in(desk, here.root, "zhang")
         await desk.goto(f"{here.root}/console/communities/3/card")
@@ -67,7 +67,7 @@ async def test_without_an_answer_of_the_platform_the_card_leads_to_the_web_chat(
 async def test_the_chief_sees_whether_the_channels_work_and_what_to_do(
     furnished_sqlite_url: str, page: Page, wrong: bool
 ) -> None:
-    async with running(furnished_sqlite_url) as here:
+    async with running(furnished_sqlite_url, page) as here:
         await here.pusher.text(OPENID, "你好")
         if wrong:
             here.wechat.fault("stable_token", "errcode", 40164)

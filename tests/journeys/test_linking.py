@@ -42,7 +42,7 @@ async def became(true: Callable[[], Awaitable[bool]]) -> bool:
 async def test_a_resident_links_the_web_with_wechat_and_his_officer_sees_one_conversation(
     furnished_sqlite_url: str, desk: Page
 ) -> None:
-    async with running(furnished_sqlite_url) as here, visitor(here.root) as wang:
+    async with running(furnished_sqlite_url, desk) as here, visitor(here.root) as wang:
         await here.pusher.text(OPENID, "楼上太吵了")  # opens a ticket
         given = await here.pusher.text(OPENID, "绑定")
         code = re.search(r"\b[0-9]{6}\b", given.text)

@@ -30,8 +30,11 @@ class Running:
 
 
 @asynccontextmanager
-async def running(url: str) -> AsyncIterator[Running]:
-    """The whole program on a furnished database, with a web chat and an official account."""
+async def running(url: str, *pages: Page) -> AsyncIterator[Running]:
+    """The whole program on a furnished database, with a web chat and an official account.
+
+    `pages` are left before it stops: a page whose server is gone complains.
+    """
     async with AsyncExitStack() as stack:
         wechat = await stack.enter_async_context(FakeWeChat())
         account = {
@@ -57,6 +60,8 @@ async def running(url: str) -> AsyncIterator[Running]:
         hashed = await hash_password(PASSWORD)
         async with house.store.write() as session:
             await session.execute(update(Officer).values(password_hash=hashed))
+        for page in pages:
+            stack.push_async_callback(page.context.close)
         yield Running(root, wechat, pusher, house)
 
 

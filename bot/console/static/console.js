@@ -11,18 +11,28 @@
 
   const isTyping = (root) => all("textarea, input[name=money], input[name=why]", root).some((field) => !field.readOnly && field.value.trim());
 
+  const isWrittenIn = (element) => {
+    const desk = element.dataset.liveUnlessTyping;
+    return Boolean(desk) && isTyping(find(desk));
+  };
+
   const wants = (element, kind, change) => {
+    if (kind === "reload") return true;
     const names = element.dataset.liveOn.split(" ");
     if (!names.includes(kind) && !names.includes(`${kind}:${change.id}`)) return false;
     if (element.dataset.liveWhat && !element.dataset.liveWhat.split(" ").includes(change.what)) return false;
-    const desk = element.dataset.liveUnlessTyping;
-    return !(desk && isTyping(find(desk)));
+    return true;
   };
 
   const refresh = (kind, change) => {
     for (const element of all("[data-live-on]")) {
-      if (kind === "reload" || wants(element, kind, change)) htmx.trigger(element, "live");
+      if (wants(element, kind, change) && !isWrittenIn(element)) htmx.trigger(element, "live");
     }
+  };
+
+  // What happened between the making of the page and its stream; the forms on it are a moment old and stay.
+  const catchUp = () => {
+    for (const element of all("[data-live-on]:not([data-live-unless-typing])")) htmx.trigger(element, "live");
   };
 
   const say = (words, link) => {
@@ -41,6 +51,7 @@
 
   let source = null;
   let missed = false; // changes may have passed while we were not connected
+  let isNew = true;
 
   const connect = () => {
     if (source || !body.dataset.live) return;
@@ -48,7 +59,8 @@
     source.onopen = () => {
       say("");
       if (missed) refresh("reload", {});
-      missed = false;
+      else if (isNew) catchUp();
+      missed = isNew = false;
     };
     source.onerror = () => {
       missed = true;
