@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 
+from bot.security import logging as logs
 from tests.bench import bench_callbacks, bench_deliveries, bench_matcher, bench_voices
 
 BENCHMARKS: dict[str, Callable[[list[str]], object]] = {
@@ -18,6 +19,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"error: no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
+    logs.set_up()  # to stderr
     for name in names or BENCHMARKS:
         print(f"\n== {name} ==", flush=True)
         BENCHMARKS[name]([])
