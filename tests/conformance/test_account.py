@@ -1,5 +1,4 @@
-"""The official account's own affairs against the emulator: menu, tags, QR scenes, user details, who leaves (E 25, 26,
-44, 45)."""
+"""The official account's own affairs against the emulator: menu, tags, QR scenes, user details, who leaves."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A warning to thousands by the mass sending of a service account, and what the platform does to it. E 39-42."""
+"""A warning to thousands by the mass sending of a service account, and what the platform does to it."""
 
 import asyncio
 from collections.abc import AsyncIterator

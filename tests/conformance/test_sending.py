@@ -1,4 +1,4 @@
-"""What leaves for residents of an official account: the ledger, the errors, long texts, notices. E 25-38 and 43."""
+"""What leaves for residents of an official account: the ledger, the errors, long texts, notices."""
 
 import re
 from collections.abc import AsyncIterator

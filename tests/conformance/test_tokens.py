@@ -1,4 +1,4 @@
-"""Access tokens against the emulator: one request for all, at most one retry, nothing of it in a log (E 30-33)."""
+"""Access tokens against the emulator: one request for all, at most one retry, nothing of it in a log."""
 
 import asyncio
 import logging
