@@ -9,7 +9,7 @@ RUN     := $(VENV)/bin/python -m
 SOURCES := bot handlers knowledge scheduler tests
 FAST    := not (postgres or browser or slow or bench)
 COMPILE  = $(VENV)/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes --fork-strategy fewest \
-           --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header $(if $(UPGRADE),--upgrade)
+           --python-version 3.11 --no-header $(if $(UPGRADE),--upgrade)
 
 # Test databases lie in memory where the machine has such a place: their commits cost nothing there.
 export PYTEST_DEBUG_TEMPROOT := $(shell test -w /dev/shm && echo /dev/shm)
