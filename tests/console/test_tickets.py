@@ -221,7 +221,7 @@ KINDS: Mapping[str, tuple[MessageKind, str, dict[str, object] | None, str]] = {
     "location": (MessageKind.LOCATION, "", {"location": [29.7123456, 120.2, "枫桥镇步森大道"]}, "29.71235，120.20000"),
     "voice": (MessageKind.VOICE, "我在菜市场门口", None, "我在菜市场门口"),
     "deaf": (MessageKind.VOICE, "", None, "平台没有识别出文字"),
-    "link": (MessageKind.LINK, "", {"url": "http://bad.example/x", "extra": {"Title": "领补贴"}}, "链接不可点击"),
+    "link": (MessageKind.LINK, "", {"url": "http://bad.example/x", "extra": {"title": "领补贴"}}, "领补贴"),
     "coming": (MessageKind.IMAGE, "", {"media": "platform-7"}, "正在从平台获取"),
     "gone": (MessageKind.IMAGE, "", {}, "平台已不再保存"),
     "left": (MessageKind.EVENT, "", {"event": ["unsubscribe", "", "unsubscribe"]}, "居民取消了关注"),
