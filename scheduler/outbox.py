@@ -115,7 +115,8 @@ class Outbox:
         now = clock.now()
         async with self._store.write() as session:
             if self._swept_at is None or now - self._swept_at >= SWEPT_EVERY:
-                await deliveries.sweep(session, self._station_id, now)
+                repeatable = [name for name, channel in self._channels.items() if channel.rules.repeatable]
+                await deliveries.sweep(session, self._station_id, now, repeatable=repeatable)
                 self._swept_at = now
             parked = [name for name, until in self._parked.items() if until > now]
             rules = {name: channel.rules for name, channel in self._channels.items()}
@@ -175,6 +176,8 @@ class Outbox:
                 return self._park(parcel, error, PARKED_FOR, alarm=True)
             case Failure.REFUSED:
                 return lambda session: self._refused(session, parcel, error)
+            case Failure.UNKNOWN if self._channels[parcel.channel].rules.repeatable:
+                return lambda session: deliveries.again(session, parcel, code, deliveries.REPEATED_REASON, unknown=True)
             case Failure.UNKNOWN:
                 return lambda session: deliveries.failed(session, parcel, code, reason, unknown=True)
 

@@ -1,6 +1,6 @@
 """Deliveries: claiming what is due and may go now, and writing down how each sending ended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,6 +37,7 @@ LEASE = timedelta(seconds=60)  # longer than any platform call; a sender silent 
 BACKOFF = (timedelta(seconds=2), timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=10))
 UNKNOWN_CODE = "unknown"
 UNKNOWN_REASON = "平台没有确认，可能已送达；请向居民核实后再决定是否重发"
+REPEATED_REASON = "没有收到平台的回执，稍后用同一编号重发，居民不会重复收到"
 INTERRUPTED_REASON = "发送时程序中断，可能已送达；请向居民核实后再决定是否重发"
 WAITS_REASON = "微信限制：等居民下次发消息时一并送达"
 WAITS_CODE = "waits"
@@ -364,14 +365,27 @@ def _something_before(now: datetime) -> ColumnElement[bool]:
     return exists().where(other.address_id == Delivery.address_id, other.id != Delivery.id, in_flight | due_before)
 
 
-async def sweep(session: AsyncSession, station_id: int, now: datetime) -> None:
+async def sweep(session: AsyncSession, station_id: int, now: datetime, *, repeatable: Collection[str] = ()) -> None:
     """What lost its sender. A reply that was for the response and was never confirmed is for the outbox now; what a
-    dead process was sending may have arrived, so nobody sends it again unasked."""
+    dead process was sending may have arrived, so nobody sends it again unasked, except on the channels `repeatable`,
+    where a second time is harmless."""
     lost = [Delivery.station_id == station_id, Delivery.state == DeliveryState.SENDING]
     await session.execute(
         update(Delivery)
         .where(*lost, Delivery.route == DeliveryRoute.RESPONSE, Delivery.retry_at <= now)
         .values(state=DeliveryState.QUEUED, route=DeliveryRoute.OUTBOX)
+        .execution_options(**_UNSYNCHRONIZED)
+    )
+    await session.execute(
+        update(Delivery)
+        .where(
+            *lost,
+            Delivery.route == DeliveryRoute.OUTBOX,
+            Delivery.retry_at < now,
+            Delivery.channel.in_(repeatable),
+            Delivery.attempts <= len(BACKOFF),  # what ends the program each time must not do so for ever
+        )
+        .values(state=DeliveryState.QUEUED, reason=REPEATED_REASON, unknown=True, retry_at=now)
         .execution_options(**_UNSYNCHRONIZED)
     )
     await session.execute(
@@ -419,7 +433,7 @@ async def _mark_sent(session: AsyncSession, taken: Sequence[Taken], now: datetim
     done = await session.execute(
         update(Delivery)
         .where(Delivery.id.in_([one.parcel.id for one in taken]), Delivery.state == DeliveryState.SENDING)
-        .values(state=DeliveryState.SENT, reason=None, code=None, retry_at=None, finished_at=now)
+        .values(state=DeliveryState.SENT, reason=None, code=None, unknown=False, retry_at=None, finished_at=now)
         .execution_options(**_UNSYNCHRONIZED)
         .returning(Delivery.id)
     )
@@ -548,18 +562,21 @@ async def failed(session: AsyncSession, parcel: Parcel, code: str, reason: str, 
     if delivery is None:
         return
     _end(delivery, DeliveryState.FAILED, reason[:200], clock.now(), code[:20])
-    delivery.unknown = unknown
-    if unknown:
+    delivery.unknown = delivery.unknown or unknown  # an earlier attempt may have arrived
+    if delivery.unknown:
         await ledger.spent(session, {parcel.address_id: parcel.cost})
     _announce(session, parcel.station_id, parcel.broadcast_id, parcel.conversation_id)
 
 
-async def again(session: AsyncSession, parcel: Parcel, code: str, reason: str) -> None:
-    """Nothing was sent: try later, or give up after the last pause."""
+async def again(session: AsyncSession, parcel: Parcel, code: str, reason: str, *, unknown: bool = False) -> None:
+    """Nothing was sent, or it may be repeated (`unknown`: nobody knows): try later, or give up after the last pause."""
     delivery = await _locked(session, parcel.id)
     if delivery is None:
         return
-    if delivery.attempts > len(BACKOFF):
+    unknown = delivery.unknown = delivery.unknown or unknown
+    if delivery.attempts > len(BACKOFF) and unknown:
+        await failed(session, parcel, code, UNKNOWN_REASON, unknown=True)
+    elif delivery.attempts > len(BACKOFF):
         _end(delivery, DeliveryState.FAILED, f"多次重试仍未成功：{reason}"[:200], clock.now(), code[:20])
     else:
         delivery.state = DeliveryState.QUEUED

@@ -46,7 +46,6 @@ _CANNOT_SERVE = {"95014", "95019", "60030"}  # no servicer or not active, has st
 _MEDIA_CODES = {"40007", "40008", "40145"}
 _POOL, _SERVED = 2, 3  # states of a session; 0 new, 1 with us, 4 ended
 _SERVED_REASON = "这位居民正由接待人员在企业微信里接待，这里发不出。请在企业微信里回复，或请接待人员先结束会话。"
-_REPEATED_REASON = "没有收到企业微信的回执，稍后用同一编号重发，居民不会重复收到。"
 
 _log = structlog.get_logger(__name__)
 
@@ -68,7 +67,7 @@ class Kf:
     """The channel for one 微信客服 account."""
 
     kind = "kf"
-    rules = Rules(windowed=True, part_bytes=TEXT_LIMIT_BYTES)
+    rules = Rules(windowed=True, repeatable=True, part_bytes=TEXT_LIMIT_BYTES)
 
     def __init__(
         self,
@@ -348,8 +347,6 @@ class Kf:
 
     async def _explained(self, address: str, error: SendError) -> SendError:
         """The error as the outbox shall take it."""
-        if error.failure is Failure.UNKNOWN:
-            return SendError(Failure.RETRY, error.code, _REPEATED_REASON)
         if error.code not in _SESSION_CODES:
             return error
         try:

@@ -662,7 +662,7 @@ class Delivery(Row, Base):
     code: Mapped[str | None] = mapped_column(String(20))
     reason: Mapped[str | None] = mapped_column(String(200))
     waits: Mapped[bool] = mapped_column(default=False)  # while QUEUED: for the resident's next message
-    unknown: Mapped[bool] = mapped_column(default=False)  # while FAILED: the platform may have it all the same
+    unknown: Mapped[bool] = mapped_column(default=False)  # an answer was lost: the platform may have it all the same
     from_character: Mapped[int] = mapped_column(default=0)  # the rest of a long text begins there
     mass_job_id: Mapped[int | None] = mapped_column(ForeignKey("mass_jobs.id"))
     platform_id: Mapped[str | None] = mapped_column(String(100))

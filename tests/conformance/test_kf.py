@@ -15,7 +15,7 @@ from aiohttp import web
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from bot.actions import media, tickets
+from bot.actions import deliveries, media, tickets
 from bot.actions.audit import Actor
 from bot.actions.messages import HANDLING_LEASE
 from bot.actions.streams import LEASE
@@ -65,10 +65,14 @@ class Desk:
 
     async def quiet(self) -> None:
         """What was begun has ended: fetched, decided, sent."""
+        await self.decided()
+        await self.house.work()
+
+    async def decided(self) -> None:
+        """All but the sending has ended."""
         while (self.kf._reading is not None and not self.kf._reading.done()) or self.kf._tasks:
             await asyncio.wait({*self.kf._tasks, *([self.kf._reading] if self.kf._reading else [])})
         await self.house.dispatcher.close()
-        await self.house.work()
 
     async def says(self, text: str, who: str = WANG) -> str:
         number = await self.platform.writes(ACCOUNT, who, text)
@@ -563,6 +567,52 @@ async def test_55_a_send_whose_answer_was_lost_is_repeated_with_its_number_and_a
     assert [call.errcode for call in desk.wechat.calls("kf/send_msg$")][-1] == 95033
     assert (await desk.last_delivery()).state is DeliveryState.SENT
     assert len(desk.phone()) == 1
+
+
+async def test_55_killed_between_sending_and_writing_it_down_it_is_sent_once_more_and_arrives_once(
+    desk: Desk, frozen: FrozenClock
+) -> None:
+    """The platform has the message, and the power goes before our row says so."""
+    await desk.platform.writes(ACCOUNT, WANG, QUESTION)
+    await desk.decided()
+    async with desk.house.store.write() as session:
+        (parcel,), _ = await deliveries.claim(
+            session, desk.house.station.id, most=9, now=frozen.now, rules={CHANNEL: desk.kf.rules}
+        )
+    await desk.kf.send(parcel.address, parcel.reply, delivery_id=parcel.id)
+    frozen.forward(seconds=deliveries.LEASE.total_seconds() + 1)
+    await desk.house.work()
+    assert [call.errcode for call in desk.wechat.calls("kf/send_msg$")] == [0, 95033]
+    delivery = await desk.last_delivery()
+    assert (delivery.state, delivery.unknown) == (DeliveryState.SENT, False)
+    assert len(desk.phone()) == 1
+
+
+async def test_55_a_platform_that_never_acknowledges_leaves_a_reply_that_may_have_arrived(
+    desk: Desk, frozen: FrozenClock
+) -> None:
+    desk.wechat.fault("kf/send_msg$", "close_after")
+    await desk.says(QUESTION)
+    for _ in range(5):
+        frozen.forward(minutes=15)
+        await desk.house.work()
+    delivery = await desk.last_delivery()
+    assert (delivery.state, delivery.unknown, delivery.attempts) == (DeliveryState.FAILED, True, 5)
+    assert delivery.reason == deliveries.UNKNOWN_REASON
+    assert len(desk.phone()) == 1
+
+
+async def test_55_what_ends_the_program_each_time_is_not_tried_for_ever(desk: Desk, frozen: FrozenClock) -> None:
+    await desk.platform.writes(ACCOUNT, WANG, QUESTION)
+    await desk.decided()
+    for _ in range(10):
+        async with desk.house.store.write() as session:
+            station = desk.house.station.id
+            await deliveries.sweep(session, station, frozen.now, repeatable=[CHANNEL])
+            await deliveries.claim(session, station, most=9, now=frozen.now, rules={CHANNEL: desk.kf.rules})
+        frozen.forward(seconds=deliveries.LEASE.total_seconds() + 1)
+    delivery = await desk.last_delivery()
+    assert (delivery.state, delivery.unknown, delivery.attempts) == (DeliveryState.FAILED, True, 5)
 
 
 async def test_55_what_was_sent_of_a_long_text_is_not_sent_again(desk: Desk, frozen: FrozenClock) -> None:
