@@ -435,6 +435,7 @@ def upgrade() -> None:
         sa.Column("mass_month", sa.String(length=7), nullable=True),
         sa.Column("mass_count", sa.Integer(), nullable=False),
         sa.Column("union_id", sa.String(length=64), nullable=True),
+        sa.Column("parted_at", types.UtcDateTime(), nullable=True),
         sa.Column("looked_up_at", types.UtcDateTime(), nullable=True),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
