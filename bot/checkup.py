@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot import clock
 from bot.actions import channels as signs
+from bot.actions import parking
 from bot.actions.channels import Traffic
-from bot.channels.base import Channel
+from bot.channels.base import Channel, is_mended
 from bot.checks import ChannelReport, Check, Words
 from bot.store.engine import Store
 
@@ -60,7 +62,12 @@ async def _report(store: Store, station_id: int, channel: Channel, public_url: s
     now = clock.now()
     async with store.read() as session:
         traffic = await signs.traffic(session, station_id, channel.name, now=now)
-    checks = [*(await _own(channel)), _sending(traffic), _queue(traffic, now), *_moved(traffic, now)]
+    checks = await _own(channel)
+    if traffic.parked is not None and await is_mended(channel, traffic.parked.code):
+        async with store.write() as session:
+            await parking.unpark(session, station_id, channel.name)
+        traffic = replace(traffic, parked=None)
+    checks = [*checks, _sending(traffic), _queue(traffic, now), *_moved(traffic, now)]
     if any("/callback/" in route.path for route in channel.routes()):
         checks.insert(0, _callback(channel.name, traffic, public_url, now))
     return ChannelReport(channel.name, channel.kind, tuple(checks))

@@ -20,16 +20,17 @@ from bot.actions import (
     mass,
     media,
     messages,
+    parking,
     reminders,
     retention,
     wecom_tasks,
 )
-from bot.channels.base import Channel, FollowerKeeper, Pulled, SendError
+from bot.channels.base import Channel, FollowerKeeper, Pulled, SendError, is_mended
 from bot.store import search
 from bot.store.engine import Store
 from scheduler import wecom
 from scheduler.mass import MassOutbox
-from scheduler.outbox import Outbox
+from scheduler.outbox import PARKED_FOR, Outbox
 from scheduler.wecom import WeComDesk
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,20 @@ class Desk:
 async def send_deliveries(desk: Desk) -> None:
     """Retries, and what was promised while nobody woke the outbox."""
     await desk.outbox.work()
+
+
+async def try_parked(desk: Desk) -> None:
+    """Channels that stood still go again when the time is over or somebody has mended what was wrong, also when nothing
+    waits to be sent."""
+    async with desk.store.read() as session:
+        rows = await parking.over(session, desk.station_id, now=clock.now())
+    for row in rows:
+        mended = row.heals or await is_mended(desk.channels.get(row.channel), row.code)
+        async with desk.store.write() as session:
+            if mended:
+                await parking.unpark(session, desk.station_id, row.channel)
+            elif mended is False:
+                await parking.prolong(session, desk.station_id, row.channel, until=clock.now() + PARKED_FOR)
 
 
 async def send_mass(desk: Desk) -> None:
@@ -272,6 +287,7 @@ class Job:
 
 JOBS = (
     Job(send_deliveries, every=timedelta(seconds=1)),
+    Job(try_parked, every=timedelta(seconds=15)),
     Job(send_mass, every=timedelta(seconds=1)),  # beside the outbox: a mass job of minutes holds up no reply
     Job(move_broadcasts, every=timedelta(seconds=1)),
     Job(resume_messages, every=timedelta(seconds=5)),

@@ -88,6 +88,7 @@ class MassOutbox:
                         code=code,
                         reason=reason,
                         alarm=True,
+                        heals=False,
                         now=now,
                     )
                     await mass.again(session, bundle.id, code, reason, after=PARKED_FOR, unknown=False, now=now)

@@ -166,14 +166,14 @@ class Outbox:
         code, reason = error.code, error.reason
         match error.failure:
             case Failure.RETRY if error.after is not None:  # the platform put the whole channel off
-                return self._park(parcel, error, error.after, alarm=error.alarm)
+                return self._park(parcel, error, error.after, alarm=error.alarm, heals=True)
             case Failure.RETRY:
                 return lambda session: deliveries.again(session, parcel, code, reason)
             case Failure.LATER:
                 return lambda session: self._hold(session, parcel, error)
             case Failure.CHANNEL_DOWN:
                 log.error("channel parked", extra={"channel": parcel.channel, "code": error.code})
-                return self._park(parcel, error, PARKED_FOR, alarm=True)
+                return self._park(parcel, error, PARKED_FOR, alarm=True, heals=False)
             case Failure.REFUSED:
                 return lambda session: self._refused(session, parcel, error)
             case Failure.UNKNOWN if self._channels[parcel.channel].rules.repeatable:
@@ -181,7 +181,7 @@ class Outbox:
             case Failure.UNKNOWN:
                 return lambda session: deliveries.failed(session, parcel, code, reason, unknown=True)
 
-    def _park(self, parcel: Parcel, error: SendError, after: timedelta, *, alarm: bool) -> End:
+    def _park(self, parcel: Parcel, error: SendError, after: timedelta, *, alarm: bool, heals: bool) -> End:
         now = clock.now()
         self._parked[parcel.channel] = until = now + after
         PARKED_CHANNELS.labels(parcel.channel).set(1)
@@ -197,6 +197,7 @@ class Outbox:
                 code=error.code,
                 reason=error.reason,
                 alarm=alarm,
+                heals=heals,
                 now=now,
             )
             await deliveries.put_off(session, parcel, error.code, error.reason, after)

@@ -95,6 +95,15 @@ class NoticeSender(Protocol):
 
 
 @runtime_checkable
+class Mendable(Protocol):
+    """A channel that can find out without a message to anybody whether what stopped it is mended."""
+
+    async def is_mended(self, code: str) -> bool | None:
+        """`code`: of the error that stopped it. None: only a message could tell."""
+        ...
+
+
+@runtime_checkable
 class MassSender(Protocol):
     """A channel with `rules.mass`: one call reaches thousands."""
 
@@ -277,6 +286,11 @@ class Pulled(Protocol):
 def notice_sender(channel: object) -> NoticeSender | None:
     """The channel, if it can tell residents that a message waits."""
     return channel if isinstance(channel, NoticeSender) else None
+
+
+async def is_mended(channel: object, code: str) -> bool | None:
+    """Whether what stopped the channel is mended; None when it cannot tell."""
+    return await channel.is_mended(code) if isinstance(channel, Mendable) else None
 
 
 def mass_sender(channel: object) -> MassSender | None:

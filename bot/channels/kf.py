@@ -26,6 +26,7 @@ from bot.channels.kf_messages import TEXT_LIMIT_BYTES, Page, Part, number_of, pa
 from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import TOTAL_SECONDS
 from bot.channels.platform_checks import check_api
+from bot.channels.platform_errors import CREDENTIAL_CODES
 from bot.channels.uploads import Uploads
 from bot.channels.wechat_envelope import RefusedError, WeComEnvelope
 from bot.channels.wecom_api import WeComApi
@@ -134,6 +135,12 @@ class Kf:
         found = Words("不在应用可管理的账号里", "not among those the app may manage")
         remedy = Words("请在企业微信后台“微信客服 → API”里把这个账号交给应用管理。", _ACCOUNT_REMEDY)
         return [*checks, Check(_ACCOUNT, False, found, remedy)]
+
+    async def is_mended(self, code: str) -> bool | None:
+        """See bot.channels.base.Mendable."""
+        if code not in CREDENTIAL_CODES:
+            return None
+        return await self._api.is_answered("/cgi-bin/kf/account/list", {"offset": 0, "limit": 1})
 
     async def close(self) -> None:
         await self.stop()

@@ -24,6 +24,7 @@ from bot.channels.callback import BODY_SECONDS, NO_STORE, echoed, read_body, ref
 from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import LOST, TOTAL_SECONDS
 from bot.channels.platform_checks import check_api
+from bot.channels.platform_errors import CREDENTIAL_CODES
 from bot.channels.uploads import Uploads
 from bot.channels.wechat_account import WeChatAccount
 from bot.channels.wechat_api import WeChatApi
@@ -120,6 +121,10 @@ class OfficialAccount:
     async def check(self) -> Sequence[Check]:
         """See bot.channels.base.Channel; only a verified account has a quota of messages."""
         return await check_api(self._api, self.account.quota if self.verified else None)
+
+    async def is_mended(self, code: str) -> bool | None:
+        """See bot.channels.base.Mendable."""
+        return await self._api.is_answered("/cgi-bin/getcallbackip") if code in CREDENTIAL_CODES else None
 
     async def set_menu(self) -> None:
         """Put the menu of the settings under the chat; raises SendError."""

@@ -139,8 +139,8 @@ class ResidentAddress(Row, Base):
     sent: see bot.actions.ledger.
 
     `union_id` is the platform's number for the person behind several addresses; it joins nobody to an address that was
-    parted from another (`parted_at`), for two people may share one account there. `looked_up_at` is when the platform was
-    asked who this is (None: still to be asked, where the platform can be).
+    parted from another (`parted_at`), for two people may share one account there. `looked_up_at` is when the platform
+    was asked who this is (None: still to be asked, where the platform can be).
     """
 
     __tablename__ = "resident_addresses"
@@ -674,7 +674,8 @@ class Delivery(Row, Base):
 
 
 class ParkedChannel(Base):
-    """A channel through which nothing goes until `until`; with `alarm` because somebody has to mend something."""
+    """A channel through which nothing goes until `until`; with `alarm` the station is told. `heals`: by then it is over
+    by itself, such as a day's quota; otherwise somebody has to mend something."""
 
     __tablename__ = "parked_channels"
 
@@ -684,6 +685,7 @@ class ParkedChannel(Base):
     code: Mapped[str] = mapped_column(String(20))
     reason: Mapped[str] = mapped_column(String(200))
     alarm: Mapped[bool]
+    heals: Mapped[bool]
     since: Mapped[datetime]
 
 

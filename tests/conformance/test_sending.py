@@ -11,7 +11,16 @@ from bot.actions import deliveries, ledger, residents, tickets
 from bot.actions.audit import Actor
 from bot.channels.metrics import PLATFORM_ERRORS
 from bot.reach import When
-from bot.store.models import Delivery, DeliveryRoute, DeliveryState, NoticeConsent, ParkedChannel, Resident, Ticket
+from bot.store.models import (
+    Delivery,
+    DeliveryRoute,
+    DeliveryState,
+    NoticeConsent,
+    ParkedChannel,
+    Resident,
+    ResidentAddress,
+    Ticket,
+)
 from scheduler import jobs
 from scheduler.metrics import PARKED_CHANNELS
 from scheduler.outbox import PARKED_FOR
@@ -423,6 +432,76 @@ async def test_wrong_credentials_stop_the_channel_alarm_the_station_and_keep_the
     ]
     assert await account.house.all(select(ParkedChannel)) == []
     assert PARKED_CHANNELS.labels(CHANNEL)._value.get() == 0
+
+
+async def parked(account: Account) -> list[ParkedChannel]:
+    return await account.house.all(select(ParkedChannel))
+
+
+@pytest.mark.parametrize("code", [40164, 40125])
+async def test_the_red_bar_goes_when_the_credentials_are_right_again_though_nothing_is_to_be_sent(
+    account: Account, code: int
+) -> None:
+    ticket = await in_talk(account)
+    account.wechat.fault("stable_token", "errcode", code)
+    await account.officer_says(ticket, "请带身份证来")
+    await account.works()
+    async with account.house.store.write() as session:  # he leaves: nothing waits any more
+        address = await session.get_one(ResidentAddress, (await account.address()).id)
+        await residents.set_following(session, address, False, actor=Actor(account.house.station.id))
+    account.clock.forward(seconds=PARKED_FOR.total_seconds() - 1)
+    asked = len(account.wechat.calls("stable_token"))
+    await jobs.try_parked(account.desk)
+    assert len(account.wechat.calls("stable_token")) == asked, "not before its time"
+    for _ in range(5):
+        account.clock.forward(seconds=2)
+        await jobs.try_parked(account.desk)
+    assert len(account.wechat.calls("stable_token")) == asked + 1, "and then once in five minutes"
+    assert [row.alarm for row in await parked(account)] == [True]
+    account.wechat.faults.clear()
+    account.clock.forward(seconds=PARKED_FOR.total_seconds() + 1)
+    await jobs.try_parked(account.desk)
+    assert await parked(account) == []
+    assert account.wechat.calls(SEND) == []
+
+
+async def test_a_permission_that_was_taken_away_is_tried_by_the_next_message_only(account: Account) -> None:
+    """That a token is given says nothing of it."""
+    ticket = await in_talk(account)
+    account.wechat.fault(SEND, "errcode", 48001)
+    await account.officer_says(ticket, "请带身份证来")
+    await account.works()
+    account.clock.forward(seconds=PARKED_FOR.total_seconds() + 1)
+    await jobs.try_parked(account.desk)
+    assert [row.code for row in await parked(account)] == ["48001"]
+    account.wechat.faults.clear()
+    await account.works()
+    assert await parked(account) == []
+    assert account.texts() == ["请带身份证来"]
+
+
+async def test_a_days_quota_needs_no_message_to_be_over(account: Account) -> None:
+    ticket = await in_talk(account)
+    account.wechat.fault(SEND, "errcode", 45009, times=1)
+    await account.officer_says(ticket, "请带身份证来")
+    await account.works()
+    assert [row.alarm for row in await parked(account)] == [True]
+    account.clock.forward(hours=15)
+    await jobs.try_parked(account.desk)
+    assert await parked(account) == []
+
+
+async def test_the_station_is_alarmed_once_and_not_with_each_attempt(account: Account) -> None:
+    ticket = await in_talk(account)
+    account.wechat.fault(SEND, "errcode", 48001)
+    await account.officer_says(ticket, "请带身份证来")
+    async with account.house.store.live.listen() as changes:
+        for _ in range(4):
+            await account.works()
+            account.clock.forward(seconds=PARKED_FOR.total_seconds() + 1)
+        told = [changes.get_nowait() for _ in range(changes.qsize())]
+    assert len(account.wechat.calls(SEND)) == 4
+    assert [change.what for change in told].count("channel") == 1
 
 
 async def test_a_parked_channel_stays_parked_after_a_restart(furnished_sqlite_url: str, frozen: FrozenClock) -> None:

@@ -145,6 +145,7 @@ def upgrade() -> None:
         sa.Column("code", sa.String(length=20), nullable=False),
         sa.Column("reason", sa.String(length=200), nullable=False),
         sa.Column("alarm", sa.Boolean(), nullable=False),
+        sa.Column("heals", sa.Boolean(), nullable=False),
         sa.Column("since", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("station_id", "channel", name=op.f("pk_parked_channels")),
     )
