@@ -32,7 +32,7 @@ from bot.channels.wechat_envelope import RefusedError, WeComEnvelope
 from bot.channels.wecom_api import WeComApi
 from bot.checks import Check, Words
 from bot.config import KfSettings
-from bot.message import WELCOME_LASTS, EventKind, MessageKind, Reply
+from bot.message import CODE_LASTS, EventKind, MessageKind, Reply
 from bot.parts import parts_of
 from bot.reach import Rules
 
@@ -245,11 +245,11 @@ class Kf:
     # -- answered ---------------------------------------------------------------------------------------------------
 
     async def _handle(self, waiting: Sequence[Unanswered]) -> None:
-        """Begin the turns of a page in its order; welcomes first, they have 20 seconds."""
-        entered = [one for one in waiting if _is_entering(one)]
-        written = [one for one in waiting if not _is_entering(one)]
-        for one in entered:
-            self._begin(self._welcome(one))
+        """Begin the turns of a page in its order; what a code answers first, they last 20 seconds."""
+        coded = [one for one in waiting if _has_moment(one)]
+        written = [one for one in waiting if not _has_moment(one)]
+        for one in coded:
+            self._begin(self._speak_by_code(one))
         await asyncio.sleep(0)  # they have begun
         for one in written:
             if one.message.kind is MessageKind.UNKNOWN:
@@ -271,23 +271,23 @@ class Kf:
         for one in waiting:
             await self._stream.handle(one, wait_seconds=0)
 
-    async def _welcome(self, entered: Unanswered) -> None:
-        """The platform's welcome code lets us speak before the resident does: once, and only now."""
-        code = entered.message.extra.get("welcome_code", "")
-        left = (entered.message.sent_at + WELCOME_LASTS - clock.now()).total_seconds() if code else 0.0
-        ready = await self._stream.handle(entered, wait_seconds=max(0.0, left))
+    async def _speak_by_code(self, happened: Unanswered) -> None:
+        """The platform's code lets us speak before the resident does, and after a session: once, and only now."""
+        code = happened.message.extra.get("code", "")
+        left = (happened.message.sent_at + CODE_LASTS - clock.now()).total_seconds() if code else 0.0
+        ready = await self._stream.handle(happened, wait_seconds=max(0.0, left))
         if ready is None:
             return
         try:
-            await self._send_welcome(code, ready)
+            await self._send_by_code(code, ready)
         except SendError as error:
-            _log.info("welcome not sent", channel=self.name, code=error.code)
+            _log.info("nothing sent by a code", channel=self.name, code=error.code)
             if error.failure is not Failure.UNKNOWN:  # else the outbox asks under the same number
                 ready.decline(error.reason)
         else:
             ready.confirm()
 
-    async def _send_welcome(self, code: str, ready: NowOrNever) -> None:
+    async def _send_by_code(self, code: str, ready: NowOrNever) -> None:
         made = parts(ready.reply)
         if len(made) != 1:  # one message is all there is
             text = next(parts_of(ready.reply.text, TEXT_LIMIT_BYTES), "")
@@ -413,8 +413,8 @@ class Kf:
         return session.state in (0, 1)
 
 
-def _is_entering(one: Unanswered) -> bool:
-    return one.message.event is not None and one.message.event.kind is EventKind.ENTER
+def _has_moment(one: Unanswered) -> bool:
+    return one.message.event is not None and one.message.event.kind in (EventKind.ENTER, EventKind.SERVED)
 
 
 def _after_parts(error: SendError, accepted: int, all_parts: int) -> SendError:

@@ -711,6 +711,60 @@ async def test_56_a_welcome_whose_answer_was_lost_is_not_given_twice(desk: Desk,
     assert {delivery.state for delivery in await desk.house.deliveries()} == {DeliveryState.SENT}
 
 
+async def test_56_when_a_servicer_has_ended_the_session_the_bot_says_that_it_listens_again(desk: Desk) -> None:
+    await served(desk)
+    await desk.platform.servicer_ends(ACCOUNT, WANG)
+    await desk.quiet()
+    assert "人工接待已结束" in desk.phone()[-1]
+    assert (await desk.last_delivery()).state is DeliveryState.SENT
+    assert len(desk.wechat.calls("send_msg_on_event")) == 1
+    assert (await desk.conversation()).served_by is None
+
+
+async def test_56_nothing_is_said_of_a_session_that_ended_a_while_ago(desk: Desk, frozen: FrozenClock) -> None:
+    await served(desk)
+    said = len(desk.phone())
+    desk.platform.silent = True
+    await desk.platform.servicer_ends(ACCOUNT, WANG)
+    frozen.forward(seconds=21)
+    await desk.kf.pull()
+    await desk.quiet()
+    assert len(desk.phone()) == said
+    assert desk.wechat.calls("send_msg_on_event") == []
+
+
+async def test_56_an_officer_who_holds_the_matter_here_is_not_talked_over_when_the_session_ends(desk: Desk) -> None:
+    await served(desk)
+    await desk.house.take("li", WANG)
+    await desk.platform.servicer_ends(ACCOUNT, WANG)
+    await desk.quiet()
+    assert desk.wechat.calls("send_msg_on_event") == []
+
+
+async def test_56_what_waited_for_the_resident_still_waits_when_a_servicer_ends(
+    desk: Desk, frozen: FrozenClock
+) -> None:
+    """The end of a session is no act of his: it opens no window."""
+    await desk.says("找民警")
+    frozen.forward(hours=49)
+    await desk.officer_replies("请回电")
+    await desk.house.work()
+    await desk.platform.servicer_writes(ACCOUNT, WANG, "zhang", "我来处理")
+    await desk.platform.servicer_ends(ACCOUNT, WANG)
+    await desk.quiet()
+    assert "请回电" not in desk.phone()
+    assert any(row.waits for row in await desk.house.deliveries())
+
+
+async def served(desk: Desk) -> None:
+    """A servicer took the session in the platform's own client."""
+    await desk.says("你好")
+    desk.session().state = POOL
+    await desk.platform.servicer_takes(ACCOUNT, WANG, "zhang")
+    await desk.platform.servicer_writes(ACCOUNT, WANG, "zhang", "我来处理")
+    await desk.quiet()
+
+
 async def test_56_what_was_accepted_and_did_not_arrive_is_failed_with_its_reason(desk: Desk) -> None:
     desk.platform.fail_next.append(13)
     await desk.says(QUESTION)
