@@ -28,6 +28,7 @@ from bot.actions import (
 from bot.channels.base import Channel, FollowerKeeper, Pulled, SendError, is_mended
 from bot.store import search
 from bot.store.engine import Store
+from scheduler import followers as followers_list
 from scheduler import wecom
 from scheduler.mass import MassOutbox
 from scheduler.outbox import PARKED_FOR, Outbox
@@ -194,6 +195,12 @@ async def tag_followers(desk: Desk) -> None:
             log.info("followers tagged", extra={"channel": name, "count": changed})
 
 
+async def reconcile_followers(desk: Desk) -> None:
+    """Who left or came back without our hearing of it."""
+    for name, keeper in _keepers(desk):
+        await followers_list.reconcile(desk.store, desk.station_id, name, keeper)
+
+
 def _keepers(desk: Desk) -> Iterator[tuple[str, FollowerKeeper]]:
     for name, channel in desk.channels.items():
         if isinstance(channel, FollowerKeeper) and channel.verified:
@@ -295,6 +302,7 @@ JOBS = (
     Job(fetch_pictures, every=timedelta(seconds=5)),
     Job(look_up_followers, every=timedelta(seconds=10)),
     Job(tag_followers, every=timedelta(minutes=5)),
+    Job(reconcile_followers, every=timedelta(minutes=5)),
     Job(index_messages, every=timedelta(seconds=2)),
     Job(take_over_knowledge, every=timedelta(seconds=5)),
     Job(remind_of_tickets, every=timedelta(seconds=20)),

@@ -125,6 +125,15 @@ class Follower:
     english: bool = False  # he uses the platform in English
 
 
+@dataclass(frozen=True, slots=True)
+class FollowerPage:
+    """Some of the addresses that follow. `total`: how many there are in all; `following`: after whom the next begin."""
+
+    addresses: Sequence[str]
+    total: int
+    following: str = ""
+
+
 @runtime_checkable
 class FollowerKeeper(Protocol):
     """A channel whose platform knows who its followers are, tags them and makes QR codes that bring people here.
@@ -136,6 +145,10 @@ class FollowerKeeper(Protocol):
 
     async def followers(self, addresses: Sequence[str]) -> Sequence[Follower]:
         """Of up to 100 addresses; whom the platform does not know is left out."""
+        ...
+
+    async def follower_page(self, after: str) -> FollowerPage:
+        """Who follows, in pages; `after` is "" for the first."""
         ...
 
     async def sync_tags(self, wanted: Mapping[str, Collection[str]]) -> int:

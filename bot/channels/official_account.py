@@ -13,6 +13,7 @@ from bot.channels.base import (
     Failure,
     Feed,
     Follower,
+    FollowerPage,
     Picture,
     PictureStore,
     SendError,
@@ -133,6 +134,10 @@ class OfficialAccount:
     async def followers(self, addresses: Sequence[str]) -> Sequence[Follower]:
         """See bot.channels.base.FollowerKeeper."""
         return await self.account.followers(addresses)
+
+    async def follower_page(self, after: str) -> FollowerPage:
+        """See bot.channels.base.FollowerKeeper."""
+        return await self.account.follower_page(after)
 
     async def sync_tags(self, wanted: Mapping[str, Collection[str]]) -> int:
         """See bot.channels.base.FollowerKeeper."""

@@ -717,8 +717,10 @@ class SceneCode(Row, Base):
 
 
 class ChannelSign(Base):
-    """The last signs of life of a channel's callback, for the self-check, written at most once a minute each; and when
-    the tags of its followers were last brought into order."""
+    """The last signs of life of a channel's callback, for the self-check, written at most once a minute each; when the
+    tags of its followers were last brought into order, and when its followers were last compared with the platform's
+    list (`listed_at`) and will be again (`list_at`; None: as soon as can be). `list_code`: why that was not possible.
+    """
 
     __tablename__ = "channel_signs"
 
@@ -728,6 +730,9 @@ class ChannelSign(Base):
     refused_at: Mapped[datetime | None]
     refused_why: Mapped[str] = mapped_column(String(40), default="")
     tagged_at: Mapped[datetime | None]
+    listed_at: Mapped[datetime | None]
+    list_at: Mapped[datetime | None]
+    list_code: Mapped[str] = mapped_column(String(20), default="")
 
 
 class PulledStream(Base):

@@ -20,6 +20,7 @@ from bot.callbacks import CallbackSigns
 from bot.checks import ChannelReport, Check
 from bot.message import Reply
 from bot.store.models import Author, ChannelSign, ParkedChannel
+from scheduler import jobs
 from tests.conformance.station import Account, account_of, open_account
 from tests.fakes.wechat import FakeWeChat, Pusher
 from tests.fakes.wechat.faults import Effect
@@ -66,6 +67,7 @@ async def test_a_channel_that_works_is_good_in_every_line(house: House, account:
     await seen(house)
     await account.pusher.text(OPENID, "身份证丢了怎么办")
     await house.dispatcher.close()
+    await jobs.reconcile_followers(account.desk)
     found = await report(house, account)
     assert [check.name.zh for check in found.checks if check.good is not True] == []
     assert found.good

@@ -60,6 +60,9 @@ def upgrade() -> None:
         sa.Column("refused_at", types.UtcDateTime(), nullable=True),
         sa.Column("refused_why", sa.String(length=40), nullable=False),
         sa.Column("tagged_at", types.UtcDateTime(), nullable=True),
+        sa.Column("listed_at", types.UtcDateTime(), nullable=True),
+        sa.Column("list_at", types.UtcDateTime(), nullable=True),
+        sa.Column("list_code", sa.String(length=20), nullable=False),
         sa.PrimaryKeyConstraint("station_id", "channel", name=op.f("pk_channel_signs")),
     )
     op.create_table(
