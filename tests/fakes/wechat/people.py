@@ -23,6 +23,7 @@ class Follower:
     unionid: str = ""  # given only if the account is bound to an Open Platform account
     remark: str = ""
     tags: list[int] = field(default_factory=list)
+    phone: str = "2"  # 1 iOS, 2 Android, 3 others
     scene: str = ""  # of the QR code he followed by
     subscribed_at: float = 0
     seen_at: float = float("-inf")
