@@ -7,6 +7,7 @@ from tests.fakes.wechat.chat import Bubble, words_of
 from tests.fakes.wechat.ledger import Window
 from tests.fakes.wechat.platform import Platform
 from tests.fakes.wechat.serving import OK, Asked, Endpoints, Refusal, several, words
+from tests.support import leaks
 
 BLACKLISTED = 43019
 
@@ -61,6 +62,7 @@ class People:
     def follower(self, openid: str) -> Follower:
         """The resident with this openid; known, and following, from now on."""
         if openid not in self.followers:
+            leaks.secret(openid)
             self.followers[openid] = Follower(openid, subscribed_at=self.platform.now())
         return self.followers[openid]
 
