@@ -48,6 +48,17 @@ _MOST_IN_RESPONSE = 20
 _STALE_AFTER = timedelta(days=7)  # a reply still waiting for the resident's next message by then is given up
 
 _UNSYNCHRONIZED = {"synchronize_session": False}
+_Deliveries = Base.metadata.tables["deliveries"]
+_RELEASE_HELD = (
+    update(_Deliveries)
+    .where(
+        _Deliveries.c.address_id.in_(bindparam("ids", expanding=True)),
+        _Deliveries.c.state == DeliveryState.QUEUED,
+        _Deliveries.c.waits,
+    )
+    .values(retry_at=bindparam("now"), waits=False)
+    .returning(_Deliveries.c.station_id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -606,13 +617,7 @@ async def _tell(session: AsyncSession, delivery: Delivery, rules: Rules, now: da
 
 async def release_held(session: AsyncSession, address_ids: Sequence[int], *, now: datetime) -> None:
     """The residents wrote: what waited for that may go, as far as the new window carries it."""
-    released = await session.execute(
-        update(Delivery)
-        .where(Delivery.address_id.in_(address_ids), Delivery.state == DeliveryState.QUEUED, Delivery.waits)
-        .values(retry_at=now, waits=False)
-        .execution_options(**_UNSYNCHRONIZED)
-        .returning(Delivery.station_id)
-    )
+    released = await session.execute(_RELEASE_HELD, {"ids": address_ids, "now": now})
     for station_id in set(released.scalars()):
         announce(session, Change(station_id, Kind.DELIVERIES, 0))
 
