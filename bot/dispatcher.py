@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from bot import clock
-from bot.actions import conversations, deliveries, mass, messages, turns
+from bot.actions import conversations, mass, messages, turns, waiting
 from bot.actions.conversations import Address
 from bot.actions.messages import Stored
 from bot.actions.turns import Decided, Written
@@ -116,7 +116,7 @@ class Dispatcher:
             return ready
         room = RESPONSE_CHARACTERS - (len(ready.reply.text) if ready is not None else 0)
         async with self._runtime.store.write() as session:
-            waiting = await deliveries.take_for_response(
+            waited = await waiting.take_for_response(
                 session,
                 self._runtime.station.id,
                 message.channel,
@@ -124,11 +124,11 @@ class Dispatcher:
                 characters=room,
                 now=clock.now(),
             )
-        if not waiting:
+        if not waited:
             return ready
-        words = [words for _, words in waiting] + ([ready.reply.text] if ready is not None else [])
+        words = [words for _, words in waited] + ([ready.reply.text] if ready is not None else [])
         reply = Reply("\n\n".join(words), ready.reply.choices if ready is not None else ())
-        numbers = [number for number, _ in waiting] + ([ready.delivery_id] if ready is not None else [])
+        numbers = [number for number, _ in waited] + ([ready.delivery_id] if ready is not None else [])
         return Together(reply, tuple(numbers), self._confirmed)
 
     async def resume(self, message_id: int) -> None:

@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
 from bot.actions import stations
+from bot.actions.audiences import Audience
 from bot.actions.audit import Actor, record
-from bot.actions.broadcasts import Audience, broadcast_text, seal_of
+from bot.actions.broadcasts import broadcast_text, seal_of
 from bot.actions.residents import OCCUPATIONS
 from bot.actions.tickets import rank
 from bot.message import MessageKind
