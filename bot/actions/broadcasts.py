@@ -39,7 +39,7 @@ WRITING_ROLES = (Role.OFFICER, Role.CHIEF)
 APPROVING_ROLES = (Role.CHIEF, Role.REVIEWER)  # the reviewer, so that a chief's own warning has a second person too
 
 
-# --- writing and sealing ---------------------------------------------------------------------------------------------
+# --- writing and sealing --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,7 @@ async def _skip_rest(session: AsyncSession, broadcast: Broadcast) -> int:
     return len(skipped.all())
 
 
-# --- on the clock ----------------------------------------------------------------------------------------------------
+# --- on the clock ---------------------------------------------------------------------------------------------------
 
 
 async def claim_due(session: AsyncSession, station_id: int) -> list[Broadcast]:

@@ -1,4 +1,4 @@
-"""Deliveries: writing down how each sending ended."""
+"""Deliveries: how each sending ended."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -104,7 +104,7 @@ async def _set(session: AsyncSession, address_ids: Sequence[int], values: Mappin
     )
 
 
-# --- mass messages, which the platform counts by the month -----------------------------------------------------------
+# --- mass messages, which the platform counts by the month ----------------------------------------------------------
 
 
 def china_month(now: datetime) -> str:

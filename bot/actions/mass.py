@@ -76,7 +76,7 @@ def _announce(session: AsyncSession, job: MassJob) -> None:
     announce(session, Change(job.station_id, Kind.BROADCAST, job.broadcast_id, "progress"))
 
 
-# --- submitting ------------------------------------------------------------------------------------------------------
+# --- submitting -----------------------------------------------------------------------------------------------------
 
 
 async def claim(session: AsyncSession, station_id: int, *, now: datetime, parked: Sequence[str] = ()) -> Bundle | None:
@@ -223,7 +223,7 @@ def _fail(job: MassJob, code: str | None, reason: str, now: datetime) -> None:
     job.retry_at, job.finished_at, job.settled = None, now, True
 
 
-# --- writing down whom it went to ------------------------------------------------------------------------------------
+# --- writing down whom it went to -----------------------------------------------------------------------------------
 
 
 async def settle(session: AsyncSession, station_id: int, *, now: datetime) -> bool:
@@ -259,7 +259,7 @@ async def settle(session: AsyncSession, station_id: int, *, now: datetime) -> bo
     return True
 
 
-# --- the platform's report -------------------------------------------------------------------------------------------
+# --- the platform's report ------------------------------------------------------------------------------------------
 
 
 async def report(session: AsyncSession, station_id: int, message: Message, *, now: datetime) -> None:
