@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import func, select
 
 from bot.actions import audit
-from bot.demo.fill import PASSWORD, RESIDENTS, fill
+from bot.demo.fill import PASSWORD, fill
+from bot.demo.people import RESIDENTS
 from bot.security.passwords import verify_password
 from bot.store import migrations
 from bot.store.encryption import use_keys
