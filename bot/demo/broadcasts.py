@@ -65,9 +65,7 @@ def _recipients(world: World, broadcast: int, text: str, audience: Audience, whe
             continue
         conversation = conversations.get(resident["id"])
         if conversation is not None:
-            latest = conversation["last_message_at"] or when
             message = say(world, conversation, text, when, Author.STATION, broadcast_id=broadcast)
-            conversation["last_message_at"] = max(latest, when)
             deliver(world, conversation, when, broadcast_id=broadcast, message_id=message)
             continue
         world.rows.add(

@@ -14,6 +14,7 @@ from bot.store.models import (
     Direction,
     MessageState,
     Resident,
+    ResidentAddress,
     StoredMessage,
 )
 from knowledge import Match
@@ -129,7 +130,10 @@ def say(
         candidates=understood.get("candidates"),
         words=understood.get("words"),
     )
-    conversation["last_message_at"] = when
+    conversation["last_message_at"] = max(when, conversation["last_message_at"] or when)
+    if inbound:
+        address = world.rows.tables[ResidentAddress][conversation["address_id"] - 1]
+        address["last_inbound_at"] = max(when, address["last_inbound_at"])
     if not inbound and broadcast_id is None:
         deliver(world, conversation, when, message_id=number)
     return number
