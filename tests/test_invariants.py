@@ -73,6 +73,7 @@ from tests.support.station import (
     WANG,
     FrozenClock,
     House,
+    somebody_waits,
     text_message,
     until,
 )
@@ -244,16 +245,6 @@ async def test_2_storing_never_waits_in_a_circle(furnished_postgres_url: str, fr
             await messages.store(session, station_id, [second], now=frozen.now)
         assert await other == [False, False]
         assert len(await house.heard()) == 2
-
-
-async def somebody_waits(house: House) -> None:
-    """Until a transaction waits for a lock of another one."""
-    for _ in range(3000):
-        async with house.store.read() as session:
-            if (await session.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))).scalar_one():
-                return
-        await asyncio.sleep(0.01)
-    raise AssertionError("nobody waits")
 
 
 async def test_2_a_slow_handling_and_its_resumption_elsewhere_answer_once(
