@@ -20,7 +20,7 @@ from bot.channels.base import (
     TokenStore,
     Waiting,
 )
-from bot.channels.callback import BODY_SECONDS, NO_STORE, echoed, read_body, refused, taken
+from bot.channels.callback import BODY_SECONDS, NO_STORE, callback_routes, read_body, refused, taken
 from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import LOST, TOTAL_SECONDS
 from bot.channels.platform_checks import check_api
@@ -88,13 +88,7 @@ class OfficialAccount:
             part_bytes=PART_LIMIT_BYTES,
         )
         self._body_seconds = body_seconds
-        self._envelope = Envelope(
-            token=settings.token.get_secret_value(),
-            aes_keys=settings.aes_keys,
-            receive_id=settings.app_id,
-            skew_seconds=settings.clock_skew_seconds,
-            allow_plaintext=settings.allow_plaintext,
-        )
+        self._envelope = Envelope.of(settings, settings.app_id, allow_plaintext=settings.allow_plaintext)
         self._api = WeChatApi(
             channel=settings.name,
             app_id=settings.app_id,
@@ -109,8 +103,7 @@ class OfficialAccount:
         self._menu = settings.menu
 
     def routes(self) -> list[web.RouteDef]:
-        path = f"/callback/{self.name}"
-        return [web.get(path, self._check_address, allow_head=False), web.post(path, self._receive)]
+        return callback_routes(self.name, self._envelope, self._receive)
 
     async def close(self) -> None:
         await self._api.close()
@@ -138,14 +131,6 @@ class OfficialAccount:
         return await self.account.scene_address(scene)
 
     # -- in --------------------------------------------------------------------------------------------------------
-
-    async def _check_address(self, request: web.Request) -> web.Response:
-        """The platform asks whether this address is ours; it may ask again at any time."""
-        try:
-            echo = self._envelope.check_echo(request.query)
-        except RefusedError as refusal:
-            return refused(self.name, refusal.reason)
-        return echoed(echo)
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         monotonic = asyncio.get_running_loop().time
