@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, field
 from typing import Any, NamedTuple
 
 from bot import clock
-from bot.actions import conversations, deliveries, mass, messages, turns
+from bot.actions import conversations, mass, messages, turns, waiting
 from bot.actions.conversations import Address
 from bot.actions.messages import Stored
 from bot.actions.turns import Decided, Written
@@ -87,7 +87,7 @@ class Dispatcher:
         self._load: Batcher[Address, Conversation | None] = Batcher(self._find, is_of_one=is_about_the_row)
         self._meet: Batcher[Address, Conversation] = Batcher(self._make, turnstile=writing)
         self._finish: Batcher[Decided, Written] = Batcher(self._write, is_of_one=is_about_the_row, turnstile=writing)
-        self._confirm: Batcher[int, None] = Batcher(self._mark_sent, most=500)
+        self._said: list[int] = []  # deliveries whose response has gone out
         self._turns: dict[int, asyncio.Task[Ready | None]] = {}  # by message, so that a repetition joins the first
         self._tasks: set[asyncio.Task[object]] = set()
         self._places = _Places()
@@ -126,7 +126,7 @@ class Dispatcher:
             return ready
         room = RESPONSE_CHARACTERS - (len(ready.reply.text) if ready is not None else 0)
         async with self._runtime.store.write() as session:
-            waiting = await deliveries.take_for_response(
+            waited = await waiting.take_for_response(
                 session,
                 self._runtime.station.id,
                 message.channel,
@@ -134,11 +134,11 @@ class Dispatcher:
                 characters=room,
                 now=clock.now(),
             )
-        if not waiting:
+        if not waited:
             return ready
-        words = [words for _, words in waiting] + ([ready.reply.text] if ready is not None else [])
+        words = [words for _, words in waited] + ([ready.reply.text] if ready is not None else [])
         reply = Reply("\n\n".join(words), ready.reply.choices if ready is not None else ())
-        numbers = [number for number, _ in waiting] + ([ready.delivery_id] if ready is not None else [])
+        numbers = [number for number, _ in waited] + ([ready.delivery_id] if ready is not None else [])
         return Together(reply, tuple(numbers), self._confirmed)
 
     async def resume(self, message_id: int) -> None:
@@ -296,14 +296,16 @@ class Dispatcher:
         async with self._runtime.store.write() as session:
             return await turns.write(session, batch, now=clock.now())
 
-    async def _mark_sent(self, batch: Sequence[int]) -> Sequence[None]:
+    async def _mark_sent(self) -> None:
         await asyncio.sleep(CONFIRM_PAUSE_SECONDS)  # let others of this moment come along
+        said, self._said = self._said, []
         async with self._runtime.store.write() as session:
-            await turns.mark_sent(session, batch, now=clock.now())
-        return [None] * len(batch)
+            await turns.mark_sent(session, said, now=clock.now())
 
     def _confirmed(self, delivery_id: int) -> None:
-        self._keep(asyncio.create_task(self._confirm(delivery_id)))
+        self._said.append(delivery_id)
+        if len(self._said) == 1:
+            self._keep(asyncio.create_task(self._mark_sent()))
 
     def _declined(self, delivery_id: int, reason: str) -> None:
         self._keep(asyncio.create_task(self._skip(delivery_id, reason)))

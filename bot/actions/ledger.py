@@ -1,18 +1,18 @@
 """The ledger: what each address lets us send now, kept as residents act, as we send and as the platform refuses."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
-from sqlalchemy import and_, bindparam, case, or_, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.reach import Grant, Reach, Rules, Window, reach_of
-from bot.store.models import Base, ResidentAddress
+from bot.store.models import Base, Delivery, ResidentAddress
 
 REFUSED_FOR = timedelta(days=30)  # he set it so; only he can change it, and his next message shows that he did
 LIMITED_FOR = timedelta(days=7)  # his account was frozen; the platform may have thawed it
-
-_UNSYNCHRONIZED = {"synchronize_session": False}
+MASS_PER_MONTH = 4  # what the platform lets through to each resident; the fifth would be dropped in silence
+_CHINA = timezone(timedelta(hours=8))
 
 
 def _window_after_grant() -> Mapping[str, object]:
@@ -81,7 +81,7 @@ async def spent(session: AsyncSession, costs: Mapping[int, int]) -> None:
                 .values(
                     window_left=case((ResidentAddress.window_left > cost, ResidentAddress.window_left - cost), else_=0)
                 )
-                .execution_options(**_UNSYNCHRONIZED)
+                .execution_options(synchronize_session=False)
             )
 
 
@@ -106,5 +106,36 @@ async def _set(session: AsyncSession, address_ids: Sequence[int], values: Mappin
         update(ResidentAddress)
         .where(ResidentAddress.id.in_(address_ids))
         .values(**values)
-        .execution_options(**_UNSYNCHRONIZED)
+        .execution_options(synchronize_session=False)
+    )
+
+
+# --- mass messages, which the platform counts by the month ----------------------------------------------------------
+
+
+def china_month(now: datetime) -> str:
+    """The month in which the platform counts mass messages; it begins at midnight in China, wherever we run."""
+    return f"{now.astimezone(_CHINA):%Y-%m}"
+
+
+def had_enough(now: datetime) -> ColumnElement[bool]:
+    """Addresses that have had as many mass messages this month as the platform lets through."""
+    address = ResidentAddress
+    return address.mass_month.is_not_distinct_from(china_month(now)) & (address.mass_count >= MASS_PER_MONTH)
+
+
+async def count_mass(session: AsyncSession, job_id: int, change: int, now: datetime) -> None:
+    """Count a mass message at each recipient's address, before it is sent: two warnings at once must not both be the
+    fourth. What was not sent after all is given back."""
+    address, month = ResidentAddress, china_month(now)
+    recipients = select(Delivery.address_id).where(Delivery.mass_job_id == job_id)
+    # In one order for everybody: residents who write meanwhile change these rows too, and nobody waits in a circle.
+    await session.execute(select(address.id).where(address.id.in_(recipients)).order_by(address.id).with_for_update())
+    this_month = address.mass_month == month
+    before = case((this_month, address.mass_count), else_=0)
+    await session.execute(
+        update(address)
+        .where(address.id.in_(recipients), *([] if change > 0 else [this_month, address.mass_count > 0]))
+        .values(mass_month=month, mass_count=before + change)
+        .execution_options(synchronize_session=False)
     )

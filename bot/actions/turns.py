@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.actions import conversations, deliveries, ledger
+from bot.actions import conversations, ledger, waiting
 from bot.message import Reply
 from bot.reach import Grant
 from bot.router import KEEP, Answer, Turn
@@ -161,7 +161,7 @@ async def _touch(session: AsyncSession, turns: Sequence[Decided], now: datetime)
     )
     acts = {turn.conversation.address_id: turn.grant for turn in turns if turn.is_act}
     await ledger.heard(session, acts, now)
-    await deliveries.release_held(session, list(acts), now=now)
+    await waiting.release_held(session, list(acts), now=now)
 
 
 async def _say(session: AsyncSession, turns: Sequence[Decided], now: datetime) -> dict[int, int]:
@@ -213,7 +213,7 @@ async def act(session: AsyncSession, turn: Turn, answer: Answer, *, now: datetim
     message = turn.context.message
     if message.is_act:
         await ledger.heard(session, {turn.conversation.address_id: message.grant}, now)
-        await deliveries.release_held(session, [turn.conversation.address_id], now=now)
+        await waiting.release_held(session, [turn.conversation.address_id], now=now)
     announce(session, Change(turn.conversation.station_id, Kind.CONVERSATION, turn.conversation.id, "heard"))
     if reply is None or not reply.text:
         return None
