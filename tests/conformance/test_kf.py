@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from sqlalchemy import select
 
-from bot.actions import deliveries, media, tickets
+from bot.actions import deliveries, media, outbox, tickets
 from bot.actions.audit import Actor
 from bot.actions.messages import HANDLING_LEASE
 from bot.actions.streams import LEASE
@@ -561,7 +561,7 @@ async def test_55_killed_between_sending_and_writing_it_down_it_is_sent_once_mor
     await desk.platform.writes(ACCOUNT, WANG, QUESTION)
     await desk.decided()
     async with desk.house.store.write() as session:
-        (parcel,), _ = await deliveries.claim(
+        (parcel,), _ = await outbox.claim(
             session, desk.house.station.id, most=9, now=frozen.now, rules={CHANNEL: desk.kf.rules}
         )
     await desk.kf.send(parcel.address, parcel.reply, delivery_id=parcel.id)
@@ -594,7 +594,7 @@ async def test_55_what_ends_the_program_each_time_is_not_tried_for_ever(desk: De
         async with desk.house.store.write() as session:
             station = desk.house.station.id
             await deliveries.sweep(session, station, frozen.now, repeatable=[CHANNEL])
-            await deliveries.claim(session, station, most=9, now=frozen.now, rules={CHANNEL: desk.kf.rules})
+            await outbox.claim(session, station, most=9, now=frozen.now, rules={CHANNEL: desk.kf.rules})
         frozen.forward(seconds=deliveries.LEASE.total_seconds() + 1)
     delivery = await desk.last_delivery()
     assert (delivery.state, delivery.unknown, delivery.attempts) == (DeliveryState.FAILED, True, 5)
