@@ -145,4 +145,13 @@ class NotDelivered:
     reason: str
 
 
+class MassOutcome(StrEnum):
+    """What a platform says of a mass sending when it is asked."""
+
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    DELETED = "deleted"  # by a person, in the platform's console
+
+
 Happening = Message | SaidElsewhere | SessionMoved | Recalled | NotDelivered

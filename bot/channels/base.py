@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from aiohttp import web
 
 from bot.checks import Check
-from bot.message import Happening, Message, Reply
+from bot.message import Happening, MassOutcome, Message, Reply
 from bot.reach import Rules
 
 # A callback that was not believed: why, in the response to it, for the self-check ("signature", "timestamp", …).
@@ -112,6 +112,10 @@ class MassSender(Protocol):
 
         May be repeated with the same `client_id` (at most 32 bytes) within 24 hours: the platform sends it once.
         """
+        ...
+
+    async def mass_outcome(self, number: str) -> MassOutcome:
+        """What became of the job of this number; raises SendError."""
         ...
 
 

@@ -41,13 +41,20 @@ from bot.channels.wechat_messages import (
 )
 from bot.checks import Check
 from bot.config import OfficialAccountSettings
-from bot.message import EventKind, Message, MessageKind, Reply
+from bot.message import EventKind, MassOutcome, Message, MessageKind, Reply
 from bot.parts import parts_of
 from bot.reach import Rules
 
 # The platform hangs up after 5 seconds and delivers again.
 ANSWER_SECONDS = 4.0  # what we wait for an answer to be ready
 _WHOLE_SECONDS = 4.5  # from the first byte to our last
+
+_MASS_OUTCOMES = {
+    "SENDING": MassOutcome.SENDING,
+    "SEND_SUCCESS": MassOutcome.SENT,
+    "SEND_FAIL": MassOutcome.FAILED,
+    "DELETE": MassOutcome.DELETED,
+}
 
 _log = structlog.get_logger(__name__)
 
@@ -234,6 +241,14 @@ class OfficialAccount:
             raise SendError(Failure.UNKNOWN, "bad_answer", LOST.reason)
         _log.info("mass job submitted", channel=self.name, size=len(addresses))
         return Sent(str(number))
+
+    async def mass_outcome(self, number: str) -> MassOutcome:
+        """See bot.channels.base.MassSender."""
+        answer = await self._api.ask("/cgi-bin/message/mass/get", {"msg_id": number})
+        outcome = _MASS_OUTCOMES.get(str(answer.get("msg_status")))
+        if outcome is None:
+            raise SendError(Failure.RETRY, "bad_answer", "微信没有说明群发的结果，稍后再问。")
+        return outcome
 
     async def send_notice(self, address: str, waiting: Waiting, *, client_id: str) -> Sent:
         """See bot.channels.base.NoticeSender."""

@@ -42,7 +42,8 @@ class Rules:
     mass_image: Literal["both", "image", "images"] = "both"
     mass_per_month: int = 4
     mass_calls_per_minute: int = 60
-    mass_finish: Literal["after", "before", "never"] = "after"  # MASSSENDJOBFINISH after the answer, or before it
+    mass_finish: Literal["after", "before", "lost", "never"] = "after"  # MASSSENDJOBFINISH, to the answer; "lost": the
+    # job ends and nothing says so; "never": it does not end
     mass_finish_seconds: float = 60
     mass_finish_times: int = 1  # the same event so often
     mass_status: str = "send success"  # or "send fail", "err(20008)", …: then nobody gets it

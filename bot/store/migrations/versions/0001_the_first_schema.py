@@ -396,6 +396,7 @@ def upgrade() -> None:
         ),
         sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("month", sa.String(length=7), nullable=False),
         sa.Column("retry_at", types.UtcDateTime(), nullable=True),
         sa.Column("unknown", sa.Boolean(), nullable=False),
         sa.Column("msg_id", sa.String(length=40), nullable=True),
