@@ -27,6 +27,12 @@ class Rules:
     consent_template: str = ""  # … but only who has accepted this template
     part_bytes: int = 0  # how much one message holds; each part of a longer text counts in the window. 0: no limit
 
+    @property
+    def joins(self) -> bool:
+        """Whether short texts that wait go as one message, which is counted once. Not where a message is known by our
+        number: it has to say the same each time."""
+        return self.windowed and self.part_bytes > 0 and not self.repeatable
+
 
 class When(StrEnum):
     """When a message written now reaches the resident."""

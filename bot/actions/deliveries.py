@@ -1,6 +1,6 @@
 """Deliveries: how each sending ended."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, or_, select, update
@@ -26,9 +26,10 @@ INTERRUPTED_REASON = "发送时程序中断，可能已送达；请向居民核�
 async def sent(session: AsyncSession, taken: Sequence[Taken]) -> None:
     """The platform took them. Warnings become part of the residents' conversations. A few statements for all."""
     now = clock.now()
+    taken = [Taken(parcel, one.platform_id) for one in taken for parcel in one.parcel.each]
     still = await _mark_sent(session, taken, now)
     taken = [one for one in taken if one.parcel.id in still]
-    await ledger.spent(session, {one.parcel.address_id: one.parcel.cost for one in taken})
+    await ledger.spent(session, {one.parcel.address_id: one.parcel.cost for one in taken if one.parcel.cost})
     await _promise_rest(session, [one.parcel for one in taken if one.parcel.rest_from is not None], now)
     for number in sorted({one.parcel.broadcast_id for one in taken if one.parcel.broadcast_id is not None}):
         broadcast = await session.get_one(Broadcast, number)
@@ -97,37 +98,44 @@ def _end(delivery: Delivery, state: DeliveryState, reason: str | None, now: date
 async def failed(session: AsyncSession, parcel: Parcel, code: str, reason: str, *, unknown: bool = False) -> None:
     """It will not arrive, or nobody knows (`unknown`: then it has cost what it costs); `reason` is what the officer
     reads."""
-    delivery = await _locked(session, parcel.id)
-    if delivery is None:
-        return
+    async for one, delivery in _under_way(session, parcel):
+        await _fail(session, one, delivery, code, reason, unknown=unknown)
+
+
+async def _under_way(session: AsyncSession, parcel: Parcel) -> AsyncIterator[tuple[Parcel, Delivery]]:
+    """What of a parcel has not been given up as interrupted meanwhile."""
+    for one in parcel.each:
+        delivery = await _locked(session, one.id)
+        if delivery is not None:
+            yield one, delivery
+            announce_change(session, one.station_id, one.broadcast_id, one.conversation_id)
+
+
+async def _fail(
+    session: AsyncSession, parcel: Parcel, delivery: Delivery, code: str, reason: str, *, unknown: bool
+) -> None:
     _end(delivery, DeliveryState.FAILED, reason[:200], clock.now(), code[:20])
     delivery.unknown = delivery.unknown or unknown  # an earlier attempt may have arrived
     if delivery.unknown:
         await ledger.spent(session, {parcel.address_id: parcel.cost})
-    announce_change(session, parcel.station_id, parcel.broadcast_id, parcel.conversation_id)
 
 
 async def again(session: AsyncSession, parcel: Parcel, code: str, reason: str, *, unknown: bool = False) -> None:
     """Nothing was sent, or it may be repeated (`unknown`: nobody knows): try later, or give up after the last pause."""
-    delivery = await _locked(session, parcel.id)
-    if delivery is None:
-        return
-    unknown = delivery.unknown = delivery.unknown or unknown
-    if delivery.attempts > len(BACKOFF) and unknown:
-        await failed(session, parcel, code, UNKNOWN_REASON, unknown=True)
-    elif delivery.attempts > len(BACKOFF):
-        _end(delivery, DeliveryState.FAILED, f"多次重试仍未成功：{reason}"[:200], clock.now(), code[:20])
-    else:
-        delivery.state = DeliveryState.QUEUED
-        delivery.code, delivery.reason = code[:20], reason[:200]
-        delivery.retry_at = clock.now() + BACKOFF[delivery.attempts - 1]
-    announce_change(session, parcel.station_id, parcel.broadcast_id, parcel.conversation_id)
+    async for one, delivery in _under_way(session, parcel):
+        delivery.unknown = delivery.unknown or unknown
+        if delivery.attempts > len(BACKOFF):
+            why = UNKNOWN_REASON if delivery.unknown else f"多次重试仍未成功：{reason}"
+            await _fail(session, one, delivery, code, why, unknown=delivery.unknown)
+        else:
+            delivery.state = DeliveryState.QUEUED
+            delivery.code, delivery.reason = code[:20], reason[:200]
+            delivery.retry_at = clock.now() + BACKOFF[delivery.attempts - 1]
 
 
 async def put_off(session: AsyncSession, parcel: Parcel, code: str, reason: str, after: timedelta) -> None:
     """The channel cannot send now through no fault of this message: not an attempt."""
-    delivery = await _locked(session, parcel.id)
-    if delivery is not None:
+    async for _, delivery in _under_way(session, parcel):
         delivery.state = DeliveryState.QUEUED
         delivery.attempts -= 1
         delivery.code, delivery.reason = code[:20], reason[:200]
@@ -136,20 +144,17 @@ async def put_off(session: AsyncSession, parcel: Parcel, code: str, reason: str,
 
 async def hold(session: AsyncSession, parcel: Parcel, code: str, reason: str, *, rules: Rules) -> None:
     """The platform says: only after the resident's next message; `release_held` lets it go then."""
-    delivery = await _locked(session, parcel.id)
-    if delivery is None:
-        return
     now = clock.now()
-    broadcast = await session.get(Broadcast, parcel.broadcast_id) if parcel.broadcast_id is not None else None
-    until = waits_until(delivery, broadcast)
-    if parcel.route is DeliveryRoute.NOTICE or until <= now:
-        _end(delivery, DeliveryState.FAILED, reason[:200], now, code[:20])
-    else:
+    async for one, delivery in _under_way(session, parcel):
+        broadcast = await session.get(Broadcast, one.broadcast_id) if one.broadcast_id is not None else None
+        until = waits_until(delivery, broadcast)
+        if one.route is DeliveryRoute.NOTICE or until <= now:
+            _end(delivery, DeliveryState.FAILED, reason[:200], now, code[:20])
+            continue
         delivery.state, delivery.waits, delivery.retry_at = DeliveryState.QUEUED, True, until
         delivery.code, delivery.reason = code[:20], WAITS_REASON
-        if rules.notice and broadcast is None:
+        if rules.notice and broadcast is None and one is parcel:  # one notice for all
             await tell(session, delivery, rules, now)
-    announce_change(session, parcel.station_id, parcel.broadcast_id, parcel.conversation_id)
 
 
 async def resend(session: AsyncSession, failed_delivery: Delivery) -> Delivery:

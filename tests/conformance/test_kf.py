@@ -573,6 +573,14 @@ async def test_55_killed_between_sending_and_writing_it_down_it_is_sent_once_mor
     assert len(desk.phone()) == 1
 
 
+async def test_55_texts_that_wait_are_not_joined_because_their_numbers_follow_from_their_words(desk: Desk) -> None:
+    await desk.says("找民警")
+    for words in ("第一句", "第二句"):
+        await desk.officer_replies(words)
+    await desk.house.work()
+    assert desk.phone()[-2:] == ["第一句", "第二句"]
+
+
 async def test_55_a_platform_that_never_acknowledges_leaves_a_reply_that_may_have_arrived(
     desk: Desk, frozen: FrozenClock
 ) -> None:
