@@ -176,7 +176,7 @@ async def test_closing_waits_for_the_turns_under_way(house: House, gate: Gate) -
     gate.open.set()
     await closing
     assert len(await house.said()) == 1
-    assert not house.dispatcher._one_at_a_time._locks  # nothing is kept of residents who are not writing
+    assert not house.dispatcher._places._places  # nothing is kept of residents who are not writing
 
 
 async def test_a_written_answer_whose_commit_was_not_confirmed_brings_no_apology(house: House) -> None:

@@ -3,16 +3,39 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 
-from sqlalchemy import ColumnElement, and_, case, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.reach import Grant, Reach, Rules, Window, reach_of
-from bot.store.models import Delivery, ResidentAddress
+from bot.store.models import Base, Delivery, ResidentAddress
 
 REFUSED_FOR = timedelta(days=30)  # he set it so; only he can change it, and his next message shows that he did
 LIMITED_FOR = timedelta(days=7)  # his account was frozen; the platform may have thawed it
 MASS_PER_MONTH = 4  # what the platform lets through to each resident; the fifth would be dropped in silence
 _CHINA = timezone(timedelta(hours=8))
+
+
+def _window_after_grant() -> Mapping[str, object]:
+    """The rule of `Window.after`."""
+    row = _Addresses.c
+    now, until = (bindparam(name, type_=row.window_until.type) for name in ("now", "until"))
+    count = bindparam("count", type_=row.window_left.type)
+    gives_more = or_(row.window_left > count, and_(row.window_left == count, row.window_until >= until))
+    stays = and_(row.window_until > now, row.window_left >= 1, gives_more)
+    return {
+        "window_until": case((stays, row.window_until), else_=until),
+        "window_left": case((stays, row.window_left), else_=count),
+    }
+
+
+# Made once: for a few rows, to put a statement together costs more than to run it.
+_Addresses = Base.metadata.tables["resident_addresses"]
+_HEARD = (
+    update(_Addresses)
+    .where(_Addresses.c.id.in_(bindparam("ids", expanding=True)))
+    .values(last_inbound_at=bindparam("now"), refused_until=None, refused_why=None, notified_at=None)
+)
+_GRANTED = _HEARD.values(**_window_after_grant())
 
 
 def reach_at(address: ResidentAddress, rules: Rules | None, now: datetime) -> Reach:
@@ -34,35 +57,18 @@ def refusal_of(until: datetime | None, why: str | None, now: datetime) -> str:
 async def heard(session: AsyncSession, acts: Mapping[int, Grant | None], now: datetime) -> None:
     """The residents at these addresses did something, which grants what it grants: one statement for all alike.
 
-    The rule of `Window.after`, in SQL, because a message may leave to the same address at this very moment. Whoever
-    acts can be reached again, whatever the platform said of him before.
+    In SQL, because a message may leave to the same address at this very moment. Whoever acts can be reached again,
+    whatever the platform said of him before.
     """
     alike: dict[Grant | None, list[int]] = {}
     for address_id, grant in acts.items():
         alike.setdefault(grant, []).append(address_id)
     for grant, address_ids in sorted(alike.items(), key=lambda item: repr(item[0])):
-        await session.execute(
-            update(ResidentAddress)
-            .where(ResidentAddress.id.in_(address_ids))
-            .values(
-                last_inbound_at=now,
-                refused_until=None,
-                refused_why=None,
-                notified_at=None,
-                **({} if grant is None else _window_after(grant, now)),
-            )
-            .execution_options(synchronize_session=False)
-        )
-
-
-def _window_after(grant: Grant, now: datetime) -> Mapping[str, object]:
-    row, until = ResidentAddress, now + grant.lasting
-    gives_more = or_(row.window_left > grant.count, and_(row.window_left == grant.count, row.window_until >= until))
-    stays = and_(row.window_until > now, row.window_left >= 1, gives_more)
-    return {
-        "window_until": case((stays, row.window_until), else_=until),
-        "window_left": case((stays, row.window_left), else_=grant.count),
-    }
+        values: dict[str, object] = {"ids": address_ids, "now": now}
+        if grant is None:
+            await session.execute(_HEARD, values)
+        else:
+            await session.execute(_GRANTED, {**values, "until": now + grant.lasting, "count": grant.count})
 
 
 async def spent(session: AsyncSession, costs: Mapping[int, int]) -> None:

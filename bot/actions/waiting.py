@@ -30,6 +30,18 @@ STALE_WARNING_REASON = "居民在提醒失效前没有来消息，没有送出"
 _MOST_IN_RESPONSE = 20
 STALE_AFTER = timedelta(days=7)  # a reply still waiting for the resident's next message by then is given up
 
+_Deliveries = Base.metadata.tables["deliveries"]
+_RELEASE_HELD = (  # made once: for a few rows, to put a statement together costs more than to run it
+    update(_Deliveries)
+    .where(
+        _Deliveries.c.address_id.in_(bindparam("ids", expanding=True)),
+        _Deliveries.c.state == DeliveryState.QUEUED,
+        _Deliveries.c.waits,
+    )
+    .values(retry_at=bindparam("now"), waits=False)
+    .returning(_Deliveries.c.station_id)
+)
+
 
 def waits_until(row: Any, broadcast: Broadcast | None) -> datetime:
     """How long something may wait for the resident's next message."""
@@ -45,12 +57,11 @@ async def hold_back(
     """They wait for the resident's next message; who can be told so is told once."""
     if not rows:
         return
-    table = Base.metadata.tables["deliveries"]
     await session.execute(
-        update(table)
-        .where(table.c.id == bindparam("of"))
+        update(_Deliveries)
+        .where(_Deliveries.c.id == bindparam("of"))
         .values(
-            retry_at=bindparam("until", type_=table.c.retry_at.type),
+            retry_at=bindparam("until", type_=_Deliveries.c.retry_at.type),
             waits=True,
             code=WAITS_CODE,
             reason=WAITS_REASON,
@@ -75,13 +86,7 @@ async def tell(session: AsyncSession, delivery: Delivery, rules: Rules, now: dat
 
 async def release_held(session: AsyncSession, address_ids: Sequence[int], *, now: datetime) -> None:
     """The residents wrote: what waited for that may go, as far as the new window carries it."""
-    released = await session.execute(
-        update(Delivery)
-        .where(Delivery.address_id.in_(address_ids), Delivery.state == DeliveryState.QUEUED, Delivery.waits)
-        .values(retry_at=now, waits=False)
-        .execution_options(synchronize_session=False)
-        .returning(Delivery.station_id)
-    )
+    released = await session.execute(_RELEASE_HELD, {"ids": address_ids, "now": now})
     for station_id in set(released.scalars()):
         announce(session, Change(station_id, Kind.DELIVERIES, 0))
 
