@@ -145,7 +145,7 @@ class Outbox:
             unknown = SendError(Failure.UNKNOWN, deliveries.UNKNOWN_CODE, deliveries.UNKNOWN_REASON)
             await self._write_end(_instead(parcel, self._end_of(parcel, unknown)))
         else:
-            DELIVERIES_ENDED.labels(parcel.channel, "sent").inc()
+            DELIVERIES_ENDED.labels(parcel.channel, "sent").inc(len(parcel.each))
             await self._write_end(_Ended(parcel, sent))
 
     async def _give(self, channel: Channel, parcel: Parcel) -> Sent:
@@ -162,7 +162,7 @@ class Outbox:
 
     def _end_of(self, parcel: Parcel, error: SendError) -> End:
         """What a failure means for the row, the resident's address and the channel."""
-        DELIVERIES_ENDED.labels(parcel.channel, error.failure.value).inc()
+        DELIVERIES_ENDED.labels(parcel.channel, error.failure.value).inc(len(parcel.each))
         code, reason = error.code, error.reason
         match error.failure:
             case Failure.RETRY if error.after is not None:  # the platform put the whole channel off

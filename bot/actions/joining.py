@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.actions.broadcasts import not_to_be_sent
@@ -13,7 +13,20 @@ from bot.actions.parcels import Parcel, due_rows, parcel_of
 from bot.message import Reply
 from bot.parts import how_many_fit, in_bytes, joined
 from bot.reach import Rules, Window
-from bot.store.models import Broadcast, Delivery, DeliveryRoute
+from bot.store.models import Base, Broadcast, Delivery, DeliveryRoute, DeliveryState
+
+_Deliveries = Base.metadata.tables["deliveries"]
+_MORE = (  # mostly there is nothing, which is asked at each claim: made once
+    select(_Deliveries.c.id)
+    .where(
+        _Deliveries.c.address_id.in_(bindparam("ids", expanding=True)),
+        _Deliveries.c.state == DeliveryState.QUEUED,
+        _Deliveries.c.route == DeliveryRoute.OUTBOX,
+        _Deliveries.c.retry_at <= bindparam("now"),
+        _Deliveries.c.id.not_in(bindparam("claimed", expanding=True)),
+    )
+    .limit(1)
+)
 
 
 async def with_what_waits(
@@ -24,10 +37,11 @@ async def with_what_waits(
     Warnings are joined to warnings and chat to chat. A picture, or words with choices, goes by itself.
     """
     heads = {parcel.address_id: parcel for parcel in parcels if _is_short(parcel, rules.get(parcel.channel))}
-    if not heads:
+    claimed = [parcel.id for parcel in parcels]
+    if not heads or not (await session.execute(_MORE, {"ids": list(heads), "claimed": claimed, "now": now})).first():
         return list(parcels)
     query = due_rows(station_id, DeliveryRoute.OUTBOX, now).where(
-        Delivery.address_id.in_(heads), Delivery.id.not_in([parcel.id for parcel in parcels])
+        Delivery.address_id.in_(heads), Delivery.id.not_in(claimed)
     )
     query = query.order_by(Delivery.address_id, Delivery.rank, Delivery.id)
     rows = (await session.execute(query.with_for_update(of=Delivery, skip_locked=True))).all()
