@@ -21,13 +21,12 @@ from bot.checks import Check
 from bot.config import USERID, WeComSettings
 from bot.message import Reply
 from bot.reach import Rules
-from bot.wecom import WeComRefused, folded
+from bot.wecom import EXTERNAL_USERID, WeComRefused, folded
 
 STORE_SECONDS = 4.0  # the platform hangs up after 5 and delivers again
 CHANGES: Final = frozenset(
     {"add_external_contact", "add_half_external_contact", "del_external_contact", "del_follow_user"}
 )
-_EXTERNAL = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _BY_OFFICER = "程序不能在企业微信好友里代发消息。请民警直接在企业微信里与他聊天。"
 
 _log = structlog.get_logger(__name__)
@@ -166,7 +165,7 @@ def _contact_event(fields: Fields) -> ContactEvent | None:
     if change not in CHANGES:
         return None
     userid, external_userid, when = (fields.get(name) for name in ("UserID", "ExternalUserID", "CreateTime"))
-    if not (re.fullmatch(USERID, userid) and _EXTERNAL.fullmatch(external_userid)):
+    if not (re.fullmatch(USERID, userid) and re.fullmatch(EXTERNAL_USERID, external_userid)):
         raise RefusedError(Reason.INNER_XML)
     at = datetime.fromtimestamp(int(when), UTC) if re.fullmatch("[0-9]{1,10}", when) else clock.now()
     return ContactEvent(

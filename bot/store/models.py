@@ -87,6 +87,7 @@ class Officer(Row, Base):
     totp_step: Mapped[int | None] = mapped_column(BigId)  # the newest 30 seconds whose code was used; none older counts
     wecom_userid: Mapped[str | None] = mapped_column(String(64))  # in small letters: WeCom does not tell them apart
     wecom_problem: Mapped[str] = mapped_column(String(100), default="")  # why WeCom did not take him as a recipient
+    friends_compared_at: Mapped[datetime | None]  # his friends in WeCom with our rows
     active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime]
 
@@ -850,7 +851,6 @@ class WeComContact(Row, Base):
     userid: Mapped[str] = mapped_column(String(64))  # in small letters
     external_userid: Mapped[str] = mapped_column(String(80))
     officer_id: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))  # None: a member who is no officer
-    resident_id: Mapped[int] = mapped_column(ForeignKey("residents.id"))
     address_id: Mapped[int] = mapped_column(ForeignKey("resident_addresses.id"))
     way_id: Mapped[int | None] = mapped_column(ForeignKey("contact_ways.id"))
     state: Mapped[ContactState] = mapped_column(_state(ContactState))
@@ -867,12 +867,13 @@ class WeComContact(Row, Base):
     follow_up: Mapped[str | None] = mapped_column(EncryptedText)  # what came of it
 
     officer: Mapped[Officer | None] = relationship(lazy="raise", foreign_keys="WeComContact.officer_id")
-    resident: Mapped[Resident] = relationship(lazy="raise")
+    where: Mapped[ResidentAddress] = relationship(lazy="raise")  # … and so the resident, whoever he turns out to be
 
 
 class TaskState(StrEnum):
     NEW = "new"
     SUBMITTING = "submitting"
+    SEEKING = "seeking"  # the answer to handing it in was lost: WeCom's own list is asked whether it has it
     WAITING = "waiting"  # for the officer's tap in WeCom
     DONE = "done"  # each recipient's end is known
     CANCELLED = "cancelled"
@@ -881,7 +882,8 @@ class TaskState(StrEnum):
 
 TASK_ARROWS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.NEW: frozenset({TaskState.SUBMITTING, TaskState.CANCELLED}),
-    TaskState.SUBMITTING: frozenset({TaskState.NEW, TaskState.WAITING, TaskState.FAILED}),
+    TaskState.SUBMITTING: frozenset({TaskState.NEW, TaskState.SEEKING, TaskState.WAITING, TaskState.FAILED}),
+    TaskState.SEEKING: frozenset({TaskState.NEW, TaskState.WAITING, TaskState.FAILED}),
     TaskState.WAITING: frozenset({TaskState.DONE, TaskState.CANCELLED}),
     TaskState.DONE: frozenset(),
     TaskState.CANCELLED: frozenset(),
@@ -892,7 +894,8 @@ TASK_ARROWS: dict[TaskState, frozenset[TaskState]] = {
 class WeComTask(Row, Base):
     """A warning for residents who are one officer's friends: WeCom sends it when he taps, and tells when it is asked.
 
-    `next_at` is when the next step is due: handing it in, asking how far it is; while SUBMITTING the end of the lease.
+    `next_at` is when the next step is due: handing it in, seeking it, asking how far it is; while SUBMITTING the end of
+    the lease.
     """
 
     __tablename__ = "wecom_tasks"
@@ -907,7 +910,8 @@ class WeComTask(Row, Base):
     msgid: Mapped[str] = mapped_column(String(100), default="")
     state: Mapped[TaskState] = mapped_column(_state(TaskState))
     attempts: Mapped[int] = mapped_column(default=0)  # of handing it in
-    polls: Mapped[int] = mapped_column(default=0)
+    tried_at: Mapped[datetime | None]  # when it was handed in for the first time
+    polls: Mapped[int] = mapped_column(default=0)  # while SEEKING: how often it was not in WeCom's list
     next_at: Mapped[datetime | None]
     reminders: Mapped[list[Any]] = mapped_column(default=list)  # when the officer was reminded, ISO 8601
     code: Mapped[str | None] = mapped_column(String(20))

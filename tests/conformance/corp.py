@@ -152,6 +152,17 @@ class Office:
         await jobs.move_tasks(self.desk)
         await jobs.move_broadcasts(self.desk)
 
+    async def look_up(self) -> None:
+        await jobs.look_up_friends(self.desk)
+
+    async def compare(self) -> None:
+        await jobs.compare_friends(self.desk)
+
+    async def compare_at_its_time(self) -> None:
+        """The next comparison that is due."""
+        self.forward(hours=6)
+        await self.compare()
+
     # -- people ----------------------------------------------------------------------------------------------------
 
     def inbox(self, username: str) -> list[dict[str, Any]]:

@@ -129,6 +129,7 @@ def upgrade() -> None:
         sa.Column("totp_step", types.BigId, nullable=True),
         sa.Column("wecom_userid", sa.String(length=64), nullable=True),
         sa.Column("wecom_problem", sa.String(length=100), nullable=False),
+        sa.Column("friends_compared_at", types.UtcDateTime(), nullable=True),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
@@ -477,6 +478,7 @@ def upgrade() -> None:
             sa.Enum(
                 "new",
                 "submitting",
+                "seeking",
                 "waiting",
                 "done",
                 "cancelled",
@@ -488,6 +490,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("tried_at", types.UtcDateTime(), nullable=True),
         sa.Column("polls", sa.Integer(), nullable=False),
         sa.Column("next_at", types.UtcDateTime(), nullable=True),
         sa.Column("reminders", types.Json(), nullable=False),
@@ -571,7 +574,6 @@ def upgrade() -> None:
         sa.Column("userid", sa.String(length=64), nullable=False),
         sa.Column("external_userid", sa.String(length=80), nullable=False),
         sa.Column("officer_id", types.BigId, nullable=True),
-        sa.Column("resident_id", types.BigId, nullable=False),
         sa.Column("address_id", types.BigId, nullable=False),
         sa.Column("way_id", types.BigId, nullable=True),
         sa.Column(
@@ -599,7 +601,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["address_id"], ["resident_addresses.id"], name=op.f("fk_wecom_contacts_address_id")),
         sa.ForeignKeyConstraint(["followed_up_by"], ["officers.id"], name=op.f("fk_wecom_contacts_followed_up_by")),
         sa.ForeignKeyConstraint(["officer_id"], ["officers.id"], name=op.f("fk_wecom_contacts_officer_id")),
-        sa.ForeignKeyConstraint(["resident_id"], ["residents.id"], name=op.f("fk_wecom_contacts_resident_id")),
         sa.ForeignKeyConstraint(["way_id"], ["contact_ways.id"], name=op.f("fk_wecom_contacts_way_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_wecom_contacts")),
         sa.UniqueConstraint(

@@ -38,6 +38,8 @@ class GroupTask:
     confirmed: dict[str, float] = field(default_factory=dict)  # userid → when
     reminded: list[float] = field(default_factory=list)
     cancelled: bool = False
+    creator: str = ""  # who made it in a client or in the admin's console; an app leaves none
+    personal: bool = False  # a member's own, not the corporation's
 
     @property
     def userids(self) -> list[str]:
@@ -91,6 +93,17 @@ class GroupMessages:
         outsider.mass_in_month[month] = outsider.mass_in_month.get(month, 0) + 1
         show(friendship, task.body, now, "mass")
         return SENT
+
+    def make_by_hand(
+        self, userid: str, text: str, external_userids: list[str], *, creator: str = "admin", personal: bool = False
+    ) -> GroupTask:
+        """Somebody makes the same in the admin's console, or (`personal`) a member in his own client."""
+        now, msgid = self.platform.now(), f"msg{secrets.token_hex(14)}"
+        recipients = [Recipient(userid, one) for one in external_userids]
+        made = GroupTask(msgid, "single", now, {"text": {"content": text}}, recipients)
+        made.creator, made.personal = creator, personal
+        self.tasks[msgid] = made
+        return made
 
     # -- the API ---------------------------------------------------------------------------------------------------
 
@@ -168,14 +181,21 @@ class GroupMessages:
         start, end = whole(body, "start_time", 0), whole(body, "end_time", 0)
         if end < start or end - start > 31 * DAY:
             raise Refusal(40058, "the time may span one month")
-        kind = words(body, "chat_type")
-        found = [one for one in self.tasks.values() if one.chat_type == kind and start <= one.created_at <= end]
+        kind, creator, made_by = words(body, "chat_type"), words(body, "creator"), whole(body, "filter_type", 2)
+        found = [
+            one
+            for one in self.tasks.values()
+            if one.chat_type == kind
+            and start <= one.created_at <= end
+            and made_by in {2, int(one.personal)}
+            and creator in {"", one.creator}
+        ]
         rows = [
             {
                 "msgid": one.msgid,
-                "creator": "",
-                "create_time": int(one.created_at),
-                "create_type": 0,
+                **({"creator": one.creator} if one.creator else {}),  # not of what an app made
+                "create_time": str(int(one.created_at)),
+                "create_type": int(one.personal),
                 **_shown(one.body),
             }
             for one in found
