@@ -83,6 +83,7 @@ class Kf:
         self.name = settings.name
         self._account = settings.open_kfid
         self._servicers = settings.servicers
+        self._has_no_callback = bool(settings.app)  # the app's channel wakes us
         self._stream = stream
         self._body_seconds = body_seconds
         self._envelope = WeComEnvelope(
@@ -92,7 +93,7 @@ class Kf:
             skew_seconds=settings.clock_skew_seconds,
         )
         self._api = WeComApi(
-            channel=settings.name,
+            channel=settings.app or settings.name,
             corp_id=settings.corp_id,
             secret=settings.secret,
             api_base=settings.api_base,
@@ -108,6 +109,8 @@ class Kf:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[web.RouteDef]:
+        if self._has_no_callback:
+            return []
         path = f"/callback/{self.name}"
         return [web.get(path, self._check_address, allow_head=False), web.post(path, self._receive)]
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -89,6 +89,11 @@ class WeComChannel:
             skew_seconds=settings.clock_skew_seconds,
         )
         self._greetings: set[asyncio.Task[None]] = set()
+        self._accounts: dict[str, Callable[[str], None]] = {}
+
+    def serve_account(self, open_kfid: str, wake: Callable[[str], None]) -> None:
+        """An account of 微信客服 in the care of this app, whose one callback is ours: `wake` it with its token."""
+        self._accounts[open_kfid] = wake
 
     def routes(self) -> list[web.RouteDef]:
         path = f"/callback/{self.name}"
@@ -118,6 +123,9 @@ class WeComChannel:
             event = _contact_event(fields)
         except RefusedError as refusal:
             return refused(self.name, refusal.reason)
+        if fields.get("Event").strip().lower() == "kf_msg_or_event" and fields.get("OpenKfId") in self._accounts:
+            self._accounts[fields.get("OpenKfId")](fields.get("Token"))
+            return taken()
         if event is None or not self.app.customer_contact:
             if fields.get("MsgType") == "event" and fields.get("Event") not in _OF_THE_APP:
                 UNKNOWN_MESSAGES.labels(self.name, "event").inc()

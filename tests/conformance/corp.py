@@ -63,12 +63,14 @@ def settings(wechat: FakeWeChat, **changed: Any) -> Config:
         "customer_contact": True,
         **changed.pop("channel", {}),
     }
+    account = changed.pop("kf", None)
+    customer_service = [{"kind": "kf", "name": "kefu", **account}] if account else []
     return parse_config(
         {
             "station": {"name": "枫林派出所"},
             "server": {"public_url": PUBLIC_URL},
             "security": {"data_key": DATA_KEY, **changed.pop("security", {})},
-            "channels": [{"kind": "webchat", "name": "web"}, channel],
+            "channels": [{"kind": "webchat", "name": "web"}, *customer_service, channel],
             **changed,
         },
         {},

@@ -18,7 +18,7 @@ from yarl import URL
 
 from bot.actions import linking, officer_notices, officers, wecom_tasks
 from bot.actions.audit import Actor
-from bot.app import PROGRAM, create_app
+from bot.app import PROGRAM, check_channels, create_app
 from bot.store.models import (
     Broadcast,
     BroadcastState,
@@ -26,6 +26,7 @@ from bot.store.models import (
     NoticeState,
     Officer,
     OfficerNotice,
+    PlatformToken,
     ResidentAddress,
     TaskState,
     TicketNotice,
@@ -39,6 +40,7 @@ from tests.fakes.wechat import FakeWeChat
 from tests.fakes.wechat.cipher import children
 from tests.fakes.wechat.wecom.apps import CORP_SECRET
 from tests.fakes.wechat.wecom.pusher import CORP_AES_KEY, CORP_TOKEN, CorpPusher
+from tests.support.knowledge import KnownSayings
 from tests.support.station import FrozenClock, House, until
 
 LI_NA = "wmLiNa-0002"
@@ -1339,6 +1341,39 @@ async def test_the_whole_program_has_all_of_it(house: House, wechat: FakeWeChat,
         assert {job.work.__name__ for job in jobs.JOBS} >= {"tell_officers", "send_welcomes", "move_tasks"}
         async with ClientSession() as http, http.get(server.make_url("/console/login")) as page:
             assert "企业微信登录" in await page.text()
+
+
+async def test_one_app_serves_officers_friends_and_customer_service_at_one_callback(
+    house: House, wechat: FakeWeChat, frozen: FrozenClock
+) -> None:
+    async with corp.opened(house, wechat, frozen) as office:  # furnishes the officers
+        way = await office.way()
+    wechat.wecom.kf.add_account("wk-fenglin")
+    url = str(house.store.engine.url.render_as_string(hide_password=False))
+    config = corp.settings(wechat, database={"url": url}, kf={"open_kfid": "wk-fenglin", "app": corp.CHANNEL})
+    before = wechat.counters["gettoken"]
+    app = await create_app(config, KnownSayings())
+    async with TestServer(app) as server, CorpPusher(str(server.make_url("/callback/corp")), corp=wechat.wecom):
+        async with CorpPusher(str(server.make_url("/callback/kefu"))) as elsewhere:
+            assert (await elsewhere.check_address()).status == 404
+        await wechat.wecom.contacts.scan(way.config_id, LI_NA)
+        greeted = wechat.wecom.contacts.chat("zhangwei", LI_NA)
+        await until(lambda: bool(greeted))
+        await wechat.wecom.kf.writes("wk-fenglin", WANG, "身份证丢了怎么办")
+        answered = wechat.wecom.kf.chat("wk-fenglin", WANG)
+        await until(lambda: any(bubble.via == "api" for bubble in answered))
+        await office.open_ticket()
+        await until(lambda: bool(office.inbox("zhang")))
+        reports = {
+            report.channel: report for report in await check_channels(app[PROGRAM].runtime, app[PROGRAM].channels)
+        }
+        names = [check.name.en for check in reports["kefu"].checks]
+        assert "callback" not in names
+        assert "the account" in names
+        assert reports["corp"].checks[0].good
+    tokens = await house.all(select(PlatformToken.channel))
+    assert tokens == ["corp"]
+    assert wechat.counters["gettoken"] - before <= 3  # the self-check asks for itself, once for each channel
 
 
 async def test_two_callback_addresses_share_nothing(office: Office) -> None:
