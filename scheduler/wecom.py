@@ -153,6 +153,8 @@ async def compare_friends(desk: WeComDesk) -> None:
             async with desk.store.write() as session:
                 await friends.again(session, officer.id, error.after)
             return
+        async with desk.store.write() as session:
+            await friends.compared(session, officer.id, now=now)
 
 
 async def _compare(desk: WeComDesk, userid: str, now: datetime) -> None:

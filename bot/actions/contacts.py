@@ -200,7 +200,7 @@ async def officer_of_userid(session: AsyncSession, station_id: int, userid: str)
 
 async def follow_officer(session: AsyncSession, officer: Officer) -> None:
     """The officer's account was set: those who are its friends are his, and WeCom is asked who they are."""
-    officer.friends_compared_at = None
+    officer.friends_due_at = officer.friends_compared_at = None
     await session.execute(
         update(WeComContact)
         .where(WeComContact.station_id == officer.station_id, WeComContact.officer_id == officer.id)
@@ -307,6 +307,16 @@ async def left(session: AsyncSession, station_id: int, page: int) -> tuple[list[
     )
     rows = list((await session.execute(query)).scalars())
     return rows[:LEFT_ROWS], len(rows) > LEFT_ROWS
+
+
+async def friend_count(session: AsyncSession, station_id: int, officer_id: int | None = None) -> int:
+    """How many residents are friends of one officer, or of any."""
+    query = select(func.count(WeComContact.address_id.distinct())).where(
+        WeComContact.station_id == station_id, WeComContact.state == ContactState.FRIEND
+    )
+    if officer_id is not None:
+        query = query.where(WeComContact.officer_id == officer_id)
+    return (await session.execute(query)).scalar_one()
 
 
 async def left_count(session: AsyncSession, station_id: int) -> int:

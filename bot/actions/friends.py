@@ -26,22 +26,28 @@ async def claim_officer(session: AsyncSession, station_id: int, *, now: datetime
             Officer.station_id == station_id,
             Officer.active,
             Officer.wecom_userid.is_not(None),
-            or_(Officer.friends_compared_at.is_(None), Officer.friends_compared_at <= now - EVERY),
+            or_(Officer.friends_due_at.is_(None), Officer.friends_due_at <= now),
         )
-        .order_by(Officer.friends_compared_at.is_not(None), Officer.friends_compared_at, Officer.id)
+        .order_by(Officer.friends_due_at.is_not(None), Officer.friends_due_at, Officer.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
     officer = (await session.execute(query)).scalar_one_or_none()
     if officer is not None:
-        officer.friends_compared_at = now
+        officer.friends_due_at = now + EVERY
     return officer
+
+
+async def compared(session: AsyncSession, officer_id: int, *, now: datetime) -> None:
+    """Our rows are as WeCom's list was then."""
+    officer = await session.get_one(Officer, officer_id, with_for_update=True)
+    officer.friends_compared_at = now
 
 
 async def again(session: AsyncSession, officer_id: int, after: timedelta | None) -> None:
     """WeCom could not be asked: once more, soon."""
     officer = await session.get_one(Officer, officer_id, with_for_update=True)
-    officer.friends_compared_at = clock.now() - EVERY + max(AGAIN, after or timedelta())
+    officer.friends_due_at = clock.now() + max(AGAIN, after or timedelta())
 
 
 async def unknown(

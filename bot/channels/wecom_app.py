@@ -11,7 +11,7 @@ from bot.channels.platform_api import TOTAL_SECONDS
 from bot.channels.platform_checks import check_api
 from bot.channels.wecom_api import WeComApi
 from bot.channels.wecom_errors import ALL_INVALID, NO_FRIEND, STRANGERS, WELCOME_OVER
-from bot.checks import Check
+from bot.checks import Check, Words
 from bot.config import WeComSettings
 from bot.wecom import EXTERNAL_USERID, Card, Fate, Friend, Handed, Listed, Way, WeComRefused, Who, Why, folded
 
@@ -31,6 +31,11 @@ _REASONS: Final = {
     Failure.UNKNOWN: Why.UNKNOWN,
     Failure.CHANNEL_DOWN: Why.DOWN,
 }
+_CONTACT = Words("客户联系", "customer contact")
+_CONTACT_REMEDY = Words(
+    "请在企业微信后台“客户与上下游 → 客户联系”里为民警开通，并把应用加入“可调用接口的应用”。",
+    "in WeCom's console, 客户联系: switch it on for the officers and let the app call it",
+)
 _NO_MEMBER = "只有本单位的企业微信成员才能这样登录。请用本单位的企业微信扫码，或改用密码。"
 _NOT_ACTIVE = "您的企业微信账号没有激活或已停用，不能登录。请联系管理员。"
 _NO_ANSWER = "企业微信的回答不完整，不知是否办成。请稍后核对。"
@@ -57,8 +62,19 @@ class WeCom:
         await self._api.close()
 
     async def check(self) -> Sequence[Check]:
-        """The self-check of the app's API."""
-        return await check_api(self._api)
+        """The self-check of the app's API; and whether it may see the officers' friends, where they have any."""
+        checks = list(await check_api(self._api))
+        return [*checks, await self._check_contact()] if self.customer_contact else checks
+
+    async def _check_contact(self) -> Check:
+        try:
+            able = (await self._api.ask("/cgi-bin/externalcontact/get_follow_user_list")).get("follow_user")
+        except SendError as error:
+            found = Words(f"平台没有列出（代码 {error.code}）", f"not told (code {error.code})")
+            return Check(_CONTACT, False, found, Words(error.reason, _CONTACT_REMEDY.en))
+        if not isinstance(able, list) or not able:
+            return Check(_CONTACT, False, Words("没有成员开通", "switched on for nobody"), _CONTACT_REMEDY)
+        return Check(_CONTACT, True, Words(f"{len(able)} 位成员已开通", f"switched on for {len(able)} members"))
 
     # -- officers --------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from bot.actions.conversations import Address
 from bot.callbacks import CallbackSigns
 from bot.checks import ChannelReport, Check
 from bot.message import Reply
+from bot.reach import Rules
 from bot.store.models import Author, ChannelSign
 from tests.conformance.station import Account, account_of, open_account
 from tests.fakes.wechat import FakeWeChat, Pusher
@@ -209,7 +210,7 @@ async def test_what_waits_too_long_and_a_parked_channel_are_told(
 
 async def test_a_channel_that_cannot_even_check_itself_is_not_well(house: House) -> None:
     class Broken:
-        name, kind = CHANNEL, "fake"
+        name, kind, rules = CHANNEL, "fake", Rules()
 
         def routes(self) -> list[web.RouteDef]:
             return []

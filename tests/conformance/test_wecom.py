@@ -1291,6 +1291,40 @@ async def test_a_code_is_made_once_and_its_picture_is_kept(office: Office) -> No
     assert (await other.session.get(other.root + address)).status == 404
 
 
+async def test_an_officer_sees_how_many_friends_he_has_and_where_he_still_needs_a_code(office: Office) -> None:
+    await office.befriend(WANG, LI_NA)
+    browser = await office.at_the_desk("zhang")
+    page = await (await browser.get("/console/contacts")).text()
+    assert "您现有 <b>2</b> 位好友。" in page
+    assert "柳河村</option>" in page
+    assert "枫林社区</option>" not in page  # he has that one
+    office.forward(hours=1)
+    await office.compare()
+    page = await (await browser.get("/console/contacts")).text()
+    assert "与企业微信核对过" in page
+    await office.way("zhang", "柳河村")
+    page = await (await browser.get("/console/contacts")).text()
+    assert "生成二维码" not in page
+    assert "还没有负责的社区" not in page
+
+
+async def test_the_self_check_says_whether_the_app_may_see_the_officers_friends(office: Office) -> None:
+    async def contact() -> Any:
+        return next(check for check in await office.channel.check() if check.name.en == "customer contact")
+
+    assert (await contact()).good
+    office.wechat.fault("get_follow_user_list", "errcode", 48002, times=1)
+    refused = await contact()
+    assert refused.good is False
+    assert "48002" in refused.found.zh
+    assert "授权" in refused.remedy.zh
+    for member in office.corp.members.held.values():
+        member.has_contacts = False
+    nobody = await contact()
+    assert nobody.good is False
+    assert "客户联系" in nobody.remedy.zh
+
+
 async def test_the_admin_sets_an_officers_account_and_no_two_have_the_same(office: Office) -> None:
     await _give_admin_an_account(office)
     browser = await office.at_the_desk("guan")
@@ -1396,9 +1430,9 @@ async def test_one_app_serves_officers_friends_and_customer_service_at_one_callb
         reports = {
             report.channel: report for report in await check_channels(app[PROGRAM].runtime, app[PROGRAM].channels)
         }
-        names = [check.name.en for check in reports["kefu"].checks]
-        assert "callback" not in names
-        assert "the account" in names
+        kefu = {check.name.en: check for check in reports["kefu"].checks}
+        assert kefu["callback"].found.en == "comes by that of the channel corp"
+        assert kefu["the account"].good
         assert reports["corp"].checks[0].good
     tokens = await house.all(select(PlatformToken.channel))
     assert tokens == ["corp"]

@@ -129,6 +129,7 @@ def upgrade() -> None:
         sa.Column("totp_step", types.BigId, nullable=True),
         sa.Column("wecom_userid", sa.String(length=64), nullable=True),
         sa.Column("wecom_problem", sa.String(length=100), nullable=False),
+        sa.Column("friends_due_at", types.UtcDateTime(), nullable=True),
         sa.Column("friends_compared_at", types.UtcDateTime(), nullable=True),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),

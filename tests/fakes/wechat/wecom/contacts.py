@@ -107,7 +107,11 @@ class Contacts:
             "send_welcome_msg": self._send_welcome,
         }
         posts: Endpoints = {("POST", f"externalcontact/{path}"): serve for path, serve in table.items()}
-        return posts | {("GET", "externalcontact/list"): self._list, ("GET", "externalcontact/get"): self._get}
+        return posts | {
+            ("GET", "externalcontact/list"): self._list,
+            ("GET", "externalcontact/get"): self._get,
+            ("GET", "externalcontact/get_follow_user_list"): self._members_with_contacts,
+        }
 
     # -- what residents and officers do ----------------------------------------------------------------------------
 
@@ -238,6 +242,12 @@ class Contacts:
     async def _delete_way(self, asked: Asked) -> dict[str, Any]:
         del self.ways[self._way(asked).config_id]
         return OK
+
+    async def _members_with_contacts(self, _asked: Asked) -> dict[str, Any]:
+        able = [
+            one.userid for one in self.members.held.values() if one.has_contacts and one.visible and one.status == 1
+        ]
+        return {**OK, "follow_user": able}
 
     # -- who they are ----------------------------------------------------------------------------------------------
 
