@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased, contains_eager
 
 from bot import clock
-from bot.actions import broadcasts, contacts, deliveries
+from bot.actions import broadcasts, contacts, deliveries, recipients
 from bot.actions.audit import Actor, record
 from bot.actions.broadcasts import seal_of
 from bot.actions.errors import ActionError
@@ -533,7 +533,7 @@ async def _end(session: AsyncSession, delivery: Delivery, state: DeliveryState, 
     delivery.platform_id, delivery.code, delivery.reason = code, None, None
     await session.flush()
     broadcast = await session.get_one(Broadcast, delivery.broadcast_id)
-    await deliveries.log_broadcast(session, broadcast, [delivery.id], now)
+    await recipients.log_broadcast(session, broadcast, [delivery.id], now)
 
 
 async def _skip_waiting(session: AsyncSession, task: WeComTask, reason: str, now: datetime) -> None:
