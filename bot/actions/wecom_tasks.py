@@ -384,7 +384,7 @@ async def sought(session: AsyncSession, task_id: int, found: Sequence[Listed]) -
     if task.state is not TaskState.SEEKING:
         return
     residents = {address for _, address in await _waiting_with_address(session, task)}
-    alike = [one for one in found if not one.residents or one.residents & residents]
+    alike = [one for one in found if one.residents & residents] or [one for one in found if not one.residents]
     if len(alike) > 1:
         await _fail(session, task, "twice", _TWICE, now)
     elif alike:
