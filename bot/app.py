@@ -189,6 +189,7 @@ def _channel(settings: ChannelSettings, runtime: Runtime, dispatcher: Dispatcher
                 settings,
                 desk=Contacts(runtime, settings.name),
                 tokens=RecentTokens(StoredTokens(runtime.store, station_id)),
+                pictures=StoredPictures(runtime.store, station_id),
             )
 
 

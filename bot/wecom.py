@@ -126,8 +126,11 @@ class WeComApp(Protocol):
 
     async def who_is(self, external_userid: str) -> Who: ...
 
-    async def hand_in(self, userid: str, text: str, external_userids: Sequence[str]) -> Handed:
-        """A mass message of one member to his friends, at most CUSTOMERS_AT_ONCE; it waits for his tap."""
+    async def hand_in(
+        self, userid: str, text: str, external_userids: Sequence[str], *, picture: int | None = None
+    ) -> Handed:
+        """A mass message of one member to his friends, at most CUSTOMERS_AT_ONCE; it waits for his tap. `picture` is
+        the id of a stored Media."""
         ...
 
     async def search(

@@ -221,7 +221,7 @@ async def move_tasks(desk: WeComDesk) -> None:
 
 async def _hand_in(desk: WeComDesk, task: HandIn) -> None:
     try:
-        handed = await desk.app.hand_in(task.userid, task.text, task.external_userids)
+        handed = await desk.app.hand_in(task.userid, task.text, task.external_userids, picture=task.picture)
     except WeComRefused as error:
         log.warning("warning not handed in to WeCom", extra={"task_id": task.id, "code": error.code})
         async with desk.store.write() as session:

@@ -69,6 +69,7 @@ class HandIn:
     userid: str
     text: str
     external_userids: tuple[str, ...]
+    picture: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +274,7 @@ async def claim_new(session: AsyncSession, station_id: int, *, now: datetime) ->
     task.attempts += 1
     task.tried_at = task.tried_at or now
     task.next_at = now + LEASE
-    return HandIn(task.id, task.userid, broadcasts.broadcast_text(broadcast), residents)
+    return HandIn(task.id, task.userid, broadcasts.broadcast_text(broadcast), residents, broadcast.media_id)
 
 
 async def _next(session: AsyncSession, station_id: int, state: TaskState, now: datetime) -> WeComTask | None:
@@ -533,7 +534,7 @@ async def _end(session: AsyncSession, delivery: Delivery, state: DeliveryState, 
     delivery.platform_id, delivery.code, delivery.reason = code, None, None
     await session.flush()
     broadcast = await session.get_one(Broadcast, delivery.broadcast_id)
-    await recipients.log_broadcast(session, broadcast, [delivery.id], now)
+    await recipients.log_broadcast(session, broadcast, [delivery.id], now, picture=broadcast.media_id is not None)
 
 
 async def _skip_waiting(session: AsyncSession, task: WeComTask, reason: str, now: datetime) -> None:

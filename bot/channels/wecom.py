@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 
 from bot import clock
-from bot.channels.base import Failure, Picture, SendError, Sent, TokenStore
+from bot.channels.base import Failure, Picture, PictureStore, SendError, Sent, TokenStore
 from bot.channels.callback import callback_routes, read_body, refused, taken
 from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import TOTAL_SECONDS
@@ -76,11 +76,12 @@ class WeComChannel:
         *,
         desk: ContactDesk,
         tokens: TokenStore,
+        pictures: PictureStore,
         call_seconds: float = TOTAL_SECONDS,
     ) -> None:
         self.name = settings.name
         self.rules = Rules(by_officer=True)
-        self.app = WeCom(settings, tokens=tokens, call_seconds=call_seconds)
+        self.app = WeCom(settings, tokens=tokens, pictures=pictures, call_seconds=call_seconds)
         self._desk = desk
         self._envelope = WeComEnvelope.of(settings, settings.corp_id)
         self._greetings: set[asyncio.Task[None]] = set()

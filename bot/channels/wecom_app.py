@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from bot.channels.base import Failure, SendError, TokenStore
+from bot.channels.base import Failure, PictureStore, SendError, TokenStore
 from bot.channels.platform_api import TOTAL_SECONDS
 from bot.channels.platform_checks import check_api
+from bot.channels.uploads import Uploads
 from bot.channels.wecom_api import WeComApi
-from bot.channels.wecom_errors import ALL_INVALID, NO_FRIEND, STRANGERS, WELCOME_OVER
+from bot.channels.wecom_errors import ALL_INVALID, MEDIA_CODES, NO_FRIEND, STRANGERS, WELCOME_OVER
 from bot.checks import Check, Words
 from bot.config import WeComSettings
 from bot.wecom import EXTERNAL_USERID, Card, Fate, Friend, Handed, Listed, Way, WeComRefused, Who, Why, folded
@@ -44,7 +45,14 @@ _NO_ANSWER = "企业微信的回答不完整，不知是否办成。请稍后核
 class WeCom:
     """One app of one corp."""
 
-    def __init__(self, settings: WeComSettings, *, tokens: TokenStore, call_seconds: float = TOTAL_SECONDS) -> None:
+    def __init__(
+        self,
+        settings: WeComSettings,
+        *,
+        tokens: TokenStore,
+        pictures: PictureStore,
+        call_seconds: float = TOTAL_SECONDS,
+    ) -> None:
         self.name, self.customer_contact = settings.name, settings.customer_contact
         self._corp_id, self._agent_id = settings.corp_id, settings.agent_id
         self._inside = f"{settings.login_base.rstrip('/') or _INSIDE_HOST}/connect/oauth2/authorize"
@@ -57,6 +65,7 @@ class WeCom:
             tokens=tokens,
             total_seconds=call_seconds,
         )
+        self._uploads = Uploads(pictures, self._api.upload_picture)
 
     async def close(self) -> None:
         await self._api.close()
@@ -175,18 +184,35 @@ class WeCom:
 
     # -- warnings --------------------------------------------------------------------------------------------------
 
-    async def hand_in(self, userid: str, text: str, external_userids: Sequence[str]) -> Handed:
+    async def hand_in(
+        self, userid: str, text: str, external_userids: Sequence[str], *, picture: int | None = None
+    ) -> Handed:
         body = {
             "chat_type": "single",
             "external_userid": list(external_userids),
             "sender": userid,
             "text": {"content": text},
         }
-        answer = await _asked(self._api.post("/cgi-bin/externalcontact/add_msg_template", body))
+        try:
+            answer = await self._add_task(body, picture)
+        except WeComRefused as refused:
+            if picture is None or refused.code not in MEDIA_CODES:
+                raise
+            self._uploads.forget(picture)  # WeCom keeps it no longer
+            answer = await self._add_task(body, picture)
         msgid, failed = answer.get("msgid"), answer.get("fail_list")
         if not isinstance(msgid, str) or not msgid:
             raise WeComRefused(Why.UNKNOWN, "bad_answer", _NO_ANSWER)
         return Handed(msgid, frozenset(map(str, failed if isinstance(failed, list) else [])))
+
+    async def _add_task(self, body: Mapping[str, object], picture: int | None) -> Mapping[str, Any]:
+        if picture is not None:
+            try:
+                media_id = await self._uploads.media_id(picture)
+            except SendError as error:
+                raise _refused(error) from None
+            body = {**body, "attachments": [{"msgtype": "image", "image": {"media_id": media_id}}]}
+        return await _asked(self._api.post("/cgi-bin/externalcontact/add_msg_template", body))
 
     async def search(
         self, userid: str, text: str, *, since: datetime, until: datetime, without: Collection[str]
@@ -265,7 +291,11 @@ async def _asked(call: Awaitable[Mapping[str, Any]]) -> Mapping[str, Any]:
     try:
         return await call
     except SendError as error:
-        raise WeComRefused(_REASONS[error.failure], error.code, error.reason, after=error.after) from None
+        raise _refused(error) from None
+
+
+def _refused(error: SendError) -> WeComRefused:
+    return WeComRefused(_REASONS[error.failure], error.code, error.reason, after=error.after)
 
 
 def _friend(row: Mapping[str, Any]) -> Friend | None:

@@ -13,6 +13,7 @@ DISPATCHING = 41063  # a customer mass message is being handed out
 NO_CUSTOMERS = 41048
 NO_FRIEND = 84061
 STRANGERS = frozenset({NO_FRIEND, 40096})  # nobody's friend; a number of no resident
+MEDIA_CODES = frozenset({"40007", "40145"})  # a picture WeCom keeps no longer
 KF_DUPLICATE = 95033  # the same msgid again: the first one was taken
 
 _BUSY = ErrorRow(Failure.RETRY, "企业微信繁忙，稍后自动重试。")

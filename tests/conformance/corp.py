@@ -18,7 +18,7 @@ from bot.actions.audiences import Audience
 from bot.actions.audit import Actor
 from bot.actions.broadcasts import Draft
 from bot.actions.conversations import Address
-from bot.adapters import StoredTokens
+from bot.adapters import StoredPictures, StoredTokens
 from bot.channels.wecom import WeComChannel
 from bot.config import Config, WeComSettings, parse_config
 from bot.console.app import ConsoleDesk, add_console
@@ -47,6 +47,7 @@ from tests.support.station import DATA_KEY, FrozenClock, House
 CHANNEL = "corp"
 PUBLIC_URL = "https://police.example.org"
 USERIDS = {"zhang": "zhangwei", "li": "lina", "fu": "FuJing", "suo": "suo"}  # as the corporation writes them
+PNG = b"\x89PNG\r\n\x1a\n a poster"
 WANG = "wmWang-0001"  # a resident, as WeCom knows him
 
 
@@ -262,6 +263,11 @@ class Office:
             await broadcasts.approve(session, row, approver, seal=seal, actor=Actor(self.house.station.id, approver.id))
             return row.id
 
+    async def keep_picture(self) -> int:
+        """A picture for a warning; its number."""
+        async with self.house.store.write() as session:
+            return await broadcasts.keep_picture(session, self.house.station.id, PNG)
+
     async def stop(self, broadcast_id: int) -> None:
         async with self.house.store.write() as session:
             row = await session.get_one(Broadcast, broadcast_id)
@@ -293,7 +299,12 @@ async def opened(house: House, wechat: FakeWeChat, frozen: FrozenClock, **change
     await _furnish(house, wechat)
     async with AsyncExitStack() as stack:
         desk = Contacts(house.runtime, config.name)
-        channel = WeComChannel(config, desk=desk, tokens=StoredTokens(house.store, house.station.id))
+        channel = WeComChannel(
+            config,
+            desk=desk,
+            tokens=StoredTokens(house.store, house.station.id),
+            pictures=StoredPictures(house.store, house.station.id),
+        )
         stack.push_async_callback(channel.close)
         app = web.Application()
         app.add_routes(channel.routes())

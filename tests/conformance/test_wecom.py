@@ -29,6 +29,7 @@ from bot.store.models import (
     PlatformToken,
     Resident,
     ResidentAddress,
+    StoredMessage,
     TaskState,
     TicketNotice,
     WelcomeState,
@@ -360,6 +361,52 @@ async def test_48_a_warning_waits_for_the_officer_and_is_never_called_sent_befor
     assert "防骗提醒" in office.words_to(WANG)[-1]
     row = await office.house.one(select(Broadcast))
     assert row.state is BroadcastState.DONE
+
+
+async def test_48_a_warning_with_a_picture_carries_it_in_every_officers_task_and_uploads_it_once(
+    office: Office,
+) -> None:
+    await office.befriend(WANG)
+    await office.befriend(LI_NA, username="li", community="湖滨社区")
+    warning = await office.warn(picture=await office.keep_picture())
+    await office.move()
+    attached = [call.body["attachments"] for call in office.wechat.calls("add_msg_template")]
+    assert len(attached) == 2
+    assert attached[0] == attached[1]
+    assert attached[0][0]["msgtype"] == "image"
+    assert len(office.wechat.calls("media/upload")) == 1
+    for task in await office.tasks():
+        office.corp.mass.confirm(task.msgid, task.userid)
+    office.forward(minutes=1)
+    await office.move()
+    assert [bubble.kind for bubble in office.corp.contacts.chat("zhangwei", WANG)][-2:] == ["text", "image"]
+    row = await office.house.one(select(Broadcast).where(Broadcast.id == warning))
+    said = await office.house.all(select(StoredMessage).where(StoredMessage.broadcast_id == warning))
+    assert {message.media_id for message in said} == {row.media_id}
+
+
+async def test_48_a_picture_that_wecom_keeps_no_longer_is_uploaded_anew(office: Office) -> None:
+    await office.befriend(WANG)
+    picture = await office.keep_picture()
+    await office.warn(picture=picture)
+    await office.move()
+    office.corp.media.held.clear()
+    office.forward(days=1)
+    await office.warn(picture=picture)
+    await office.move()
+    assert [row.state for row in await office.tasks()] == [TaskState.WAITING, TaskState.WAITING]
+    assert len(office.wechat.calls("media/upload")) == 2
+
+
+async def test_48_a_picture_that_wecom_does_not_take_leaves_the_warning_unsent_with_a_reason(office: Office) -> None:
+    await office.befriend(WANG)
+    office.wechat.fault("media/upload", "errcode", 40005)
+    warning = await office.warn(picture=await office.keep_picture())
+    await office.move()
+    assert not office.wechat.calls("add_msg_template")
+    ((state, reason),) = (await office.ends(warning)).values()
+    assert state == "failed"
+    assert reason
 
 
 async def test_48_polling_shows_who_got_it_who_is_no_friend_and_who_had_another(office: Office) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tests.fakes.wechat.clock import DAY
+from tests.fakes.wechat.media import MediaStore
 from tests.fakes.wechat.platform import Platform
 from tests.fakes.wechat.serving import OK, Asked, Endpoints, Refusal, part, several, whole, words
 from tests.fakes.wechat.wecom.apps import Apps
@@ -47,9 +48,17 @@ class GroupTask:
 
 
 class GroupMessages:
-    def __init__(self, platform: Platform, apps: Apps, members: Members, contacts: Contacts, groups: Groups) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        apps: Apps,
+        members: Members,
+        contacts: Contacts,
+        groups: Groups,
+        media: MediaStore,
+    ) -> None:
         self.platform, self.apps, self.members = platform, apps, members
-        self.contacts, self.groups = contacts, groups
+        self.contacts, self.groups, self.media = contacts, groups, media
         self.tasks: dict[str, GroupTask] = {}
 
     def endpoints(self) -> Endpoints:
@@ -110,6 +119,9 @@ class GroupMessages:
     async def _add(self, asked: Asked) -> dict[str, Any]:
         body = asked.body
         check_message(body)
+        for attachment in body.get("attachments") or ():
+            if media_id := part(attachment, str(attachment["msgtype"])).get("media_id"):
+                self.media.check(media_id)
         chat_type = words(body, "chat_type") or "single"
         if chat_type == "group":
             recipients, failed = self._to_groups(body)
