@@ -24,7 +24,7 @@ from bot.actions import (
     recipients,
     reminders,
     retention,
-    wecom_tasks,
+    wecom_planning,
 )
 from bot.channels.base import Channel, FollowerKeeper, Pulled, SendError
 from bot.store import search
@@ -87,7 +87,7 @@ async def move_broadcasts(desk: Desk) -> None:
                     await recipients.expand(session, broadcast, rules)
                     more = True
                     if desk.wecom is not None:
-                        await wecom_tasks.take_over(session, broadcast, desk.wecom.app.name)
+                        await wecom_planning.take_over(session, broadcast, desk.wecom.app.name)
                 elif broadcasts.is_sealed(broadcast):
                     more |= await mass_planning.plan(session, broadcast, rules, now=clock.now())
     async with desk.store.write() as session:

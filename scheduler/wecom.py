@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot import clock
-from bot.actions import contacts, followers, friends, officer_notices, wecom_tasks
+from bot.actions import contacts, followers, friends, officer_notices, wecom_planning, wecom_tasks
 from bot.actions.contacts import Met
 from bot.actions.officer_notices import Due, Titles
 from bot.actions.wecom_tasks import Ask, HandIn, Seek
@@ -192,7 +192,7 @@ async def move_tasks(desk: WeComDesk) -> None:
     while more:
         async with desk.store.write() as session:
             more = bool(
-                await wecom_tasks.make(
+                await wecom_planning.make(
                     session, desk.station_id, a_day=desk.warnings_a_day, timezone=desk.timezone, now=clock.now()
                 )
             )
