@@ -42,14 +42,9 @@ def time() -> Any:
 
 
 @pytest.fixture
-async def house(furnished_sqlite_url: str, time: FrozenClock) -> AsyncIterator[House]:
-    async with House.opened(furnished_sqlite_url) as house:
+async def house(furnished_url: str, time: FrozenClock) -> AsyncIterator[House]:
+    async with House.opened(furnished_url) as house:
         yield house
-
-
-@pytest.fixture(scope="module")
-def knowledge() -> Knowledge:
-    return Knowledge.load()
 
 
 async def found(house: House, knowledge: Knowledge | None = None) -> list[learning.Group]:
@@ -139,9 +134,9 @@ async def test_what_has_been_learnt_since_is_not_listed(house: House, knowledge:
     assert await found(house, knowledge) == []
 
 
-async def test_other_stations_questions_are_theirs(house: House, sqlite_url: str) -> None:
+async def test_other_stations_questions_are_theirs(house: House, furnished_url: str) -> None:
     await house.hear("麒麟证在哪里办")
-    async with House.opened(sqlite_url, name="柳岸派出所") as other:
+    async with House.opened(furnished_url, name="柳岸派出所") as other:
         assert await found(other) == []
 
 
@@ -451,8 +446,10 @@ async def test_an_entry_that_can_no_longer_be_read_is_left_out_and_the_rest_serv
     assert own.entries == own.shipped
 
 
-async def test_rolled_back_with_one_click_the_version_before_answers(house: House, desk: Desk) -> None:
-    house.runtime.knowledge = Knowledge.load()
+async def test_rolled_back_with_one_click_the_version_before_answers(
+    house: House, desk: Desk, knowledge: Knowledge
+) -> None:
+    house.runtime.knowledge = knowledge
     first = await desk.make_live("idcard.lost", "麒麟本本整丢哒")
     second = await desk.make_live("idcard.lost", "青龙卡卡搞脱哒")
     await desk.change("suo", second, entry_versions.roll_back)
@@ -568,8 +565,8 @@ async def test_a_setting_that_no_answer_can_hold_is_refused(house: House, typed:
             )
 
 
-async def test_live_content_is_the_stations_own(house: House, desk: Desk, sqlite_url: str) -> None:
+async def test_live_content_is_the_stations_own(house: House, desk: Desk, furnished_url: str) -> None:
     await desk.make_live("idcard.lost", "麒麟本本整丢哒")
-    async with House.opened(sqlite_url, name="柳岸派出所") as other, other.store.read() as session:
+    async with House.opened(furnished_url, name="柳岸派出所") as other, other.store.read() as session:
         assert await live_content(session, other.station.id) == {}
     assert await house.count(StoredMessage) == 0

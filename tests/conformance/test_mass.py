@@ -133,6 +133,7 @@ async def test_one_more_than_a_list_holds_makes_two_lists_of_half_the_size(
     assert all(len(number.encode()) <= 32 for number in numbers)
 
 
+@pytest.mark.slow
 async def test_ten_thousand_and_one_are_two_calls(furnished_sqlite_url: str, frozen: FrozenClock) -> None:
     async with opened(furnished_sqlite_url, frozen) as account:
         await many(account, 10_001)
