@@ -76,7 +76,9 @@ async def _report(store: Store, station_id: int, channel: Channel, public_url: s
         traffic = replace(traffic, parked=None)
     if isinstance(channel, FollowerKeeper):
         checks = [*checks, _followers(channel, traffic.sign, now)]
-    checks = [*checks, _sending(traffic), _queue(traffic, now), *_moved(traffic, now)]
+    checks = [*checks, _sending(traffic), _queue(traffic, now)]
+    if not channel.rules.by_officer:  # else nothing passes through us
+        checks += _moved(traffic, now)
     if any("/callback/" in route.path for route in channel.routes()):
         checks.insert(0, _callback(channel.name, traffic, public_url, now))
     return ChannelReport(channel.name, channel.kind, tuple(checks))

@@ -19,6 +19,7 @@ from bot.actions.conversations import Address
 from bot.callbacks import CallbackSigns
 from bot.checks import ChannelReport, Check
 from bot.message import Reply
+from bot.reach import Rules
 from bot.store.models import Author, ChannelSign, ParkedChannel
 from scheduler import jobs
 from tests.conformance.station import Account, account_of, open_account
@@ -239,7 +240,7 @@ async def test_the_check_takes_the_bar_away_when_what_stopped_the_channel_is_men
 
 async def test_a_channel_that_cannot_even_check_itself_is_not_well(house: House) -> None:
     class Broken:
-        name, kind = CHANNEL, "fake"
+        name, kind, rules = CHANNEL, "fake", Rules()
 
         def routes(self) -> list[web.RouteDef]:
             return []

@@ -706,9 +706,9 @@ async def test_an_account_that_cannot_write_later_says_in_its_answers_what_waite
         assert account.wechat.calls(SEND) == []
 
 
-async def test_an_answer_holds_no_more_than_one_response_may(furnished_sqlite_url: str, frozen: FrozenClock) -> None:
+async def test_an_answer_holds_no_more_than_one_response_may(furnished_url: str, frozen: FrozenClock) -> None:
     """600 characters and 2,000 bytes: what has no room waits for the message after."""
-    async with opened(furnished_sqlite_url, frozen, account_type="subscription") as account:
+    async with opened(furnished_url, frozen, account_type="subscription") as account:
         ticket = await in_talk(account)
         said = ["甲" * 400, "乙" * 400, "丙" * 100]
         await account.officer_says(ticket, *said)
