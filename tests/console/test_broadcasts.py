@@ -2,9 +2,11 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from aiohttp import FormData
+from playwright.async_api import FilePayload
 from sqlalchemy import select
 
 from bot import clock
@@ -13,6 +15,8 @@ from bot.actions.warning_templates import TEMPLATES, read_templates
 from bot.store.models import AuditEvent, Broadcast, BroadcastState, Repeat, Resident
 from knowledge import Knowledge
 from tests.console.house import Browser, House
+from tests.support.browser import People
+from tests.support.two_stations import PASSWORD
 
 PNG = b"\x89PNG\r\n\x1a\n a poster"
 FORM = {"title": "谨防刷单", "body": "要您先垫钱的都是骗子。", "when": "now", "then": "submit"}
@@ -185,6 +189,24 @@ def with_picture(data: bytes, **fields: str) -> FormData:
         form.add_field(name, value)
     form.add_field("picture", data, filename="poster.png", content_type="image/png")
     return form
+
+
+async def test_in_a_browser_the_chosen_picture_is_shown_as_residents_will_see_it(house: House, people: People) -> None:
+    page = await people.open("phone", base_url=house.roots[0])
+    await page.goto("/console/login?next=/console/broadcasts/new")
+    await page.fill("[name=username]", "zhang")
+    await page.fill("[name=password]", PASSWORD)
+    await page.click("form button.primary")
+    await page.wait_for_url("**/console/broadcasts/new")
+    shown, chosen = page.locator("[data-preview-picture]"), page.locator("[name=picture]")
+    assert await shown.is_hidden()
+    await chosen.set_input_files(Path(__file__).parents[2] / "docs" / "chat.png")
+    await shown.wait_for()
+    assert await shown.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    too_large: FilePayload = {"name": "poster.png", "mimeType": "image/png", "buffer": bytes(2 * 1024 * 1024 + 1)}
+    await chosen.set_input_files(too_large)
+    await shown.wait_for(state="hidden")
+    assert await chosen.input_value() == "", "nothing is sent that will be refused"
 
 
 async def test_a_picture_goes_with_a_warning_until_it_is_taken_away(house: House) -> None:

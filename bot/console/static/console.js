@@ -273,10 +273,11 @@
     if (!event.target.matches(".file input")) return;
     const file = event.target.files[0];
     const label = find("span", event.target.closest(".file"));
-    label.textContent = file ? file.name : "图片";
+    const empty = (label.dataset.empty ??= label.textContent);
+    label.textContent = file ? file.name : empty;
     if (file && file.size > 2 * 1024 * 1024) {
       event.target.value = "";
-      label.textContent = "图片";
+      label.textContent = empty;
       say("图片不能超过 2 MB，请压缩后再发。");
     }
   });
