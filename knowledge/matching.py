@@ -24,6 +24,7 @@ _CLAUSE_END = re.compile(
     r"[。!?;\n]+|另外|,还有|还有就是|还有个事|还有一件事|顺便(?:问|再)|对了|再问(?:一下|个)"
     r"|also,? |by the way|and another thing"
 )
+_ASKS = re.compile(r"[?吗么咋]|怎么|\b(?:how|what|where|which|who|can i|should)\b")
 _LEAST_CLAUSE_CHARS, _LEAST_CALL_CHARS = 6, 4  # "着火了!" is enough
 _MOST_CLAUSES = 4
 _CLEARLY = 1.5  # so much more danger than a whole message needs, for the other sentences may take it back
@@ -103,6 +104,11 @@ def family_lead(classes: Sequence[str], scores: Floats) -> float:
     return none - max(others)
 
 
+def tone_of(reading: Reading) -> Floats:
+    """Whether a message asks something, and whether it is in English: that scores lower, fewer words are known."""
+    return np.array([_ASKS.search(reading.text) is not None, reading.language == "en"], np.float32)
+
+
 class Danger:
     """What speaks for danger now, to oneself or to somebody in sight: signs from all models, weighed together.
 
@@ -115,13 +121,14 @@ class Danger:
         self._families = np.array([at for at, family in enumerate(families) if at == families.index(family)])
         self._none = slice(families.index(NONE_FAMILY), families.index(NONE_FAMILY) + families.count(NONE_FAMILY))
 
-    def signs(self, urgent: Floats, topics: Floats, chances: Floats) -> Floats:
-        """The scores of the guard and of each family's best topic, the guard's lead, the chances of none and best."""
+    def signs(self, urgent: Floats, topics: Floats, chances: Floats, tone: Floats) -> Floats:
+        """The scores of the guard and of each family's best topic, the guard's lead, chances of none and best, tone."""
         scores: list[float] = urgent.tolist()
         calm = scores.pop(self._calm)
         none, best = float(chances[self._none].sum()), float(chances.max())
         others = (max(scores) - calm, math.log(none + _LEAST_CHANCE), math.log(best))
-        return np.concatenate([urgent, np.maximum.reduceat(topics, self._families), np.array(others, np.float32)])
+        best_topics = np.maximum.reduceat(topics, self._families)
+        return np.concatenate([urgent, best_topics, np.array(others, np.float32), tone])
 
 
 class Matcher:
@@ -161,7 +168,7 @@ class Matcher:
         weighed = self._models.weigh(reading.keys)
         threshold = self._bands.urgent
         chances = self.topic_chances(reading, weighed)
-        danger = self._danger_of(weighed)
+        danger = self._danger_of(reading, weighed)
         if previous_topic in self._entries:
             chances = self._in_context(weighed, chances, str(previous_topic))
             facet = facet or self._likely_facet(weighed)
@@ -200,11 +207,12 @@ class Matcher:
         none, best = none_signs(self._is_none, chances)
         return math.inf if none > best and none > math.log(self._bands.none_in_context) else -math.inf
 
-    def _danger_of(self, weighed: Weighed) -> float:
+    def _danger_of(self, reading: Reading, weighed: Weighed) -> float:
         if self._danger is None:
             return -math.inf
         (danger, weights), topics = self._danger, weighed.scores("topics")
-        signs = danger.signs(weighed.scores("urgent"), topics, softmax(topics, self._bands.sharpness))
+        chances = softmax(topics, self._bands.sharpness)
+        signs = danger.signs(weighed.scores("urgent"), topics, chances, tone_of(reading))
         return float(signs.dot(weights))
 
     def _urgent_kind(self, weighed: Weighed) -> str:
@@ -279,8 +287,9 @@ class Matcher:
     def _call_among(self, reading: Reading) -> Weighed | None:
         """A call for help beside another matter, which would drown it: one sentence that is clearly one by itself."""
         for clause in self._clauses(reading):
-            weighed = self._models.weigh(self._reader.read(clause).keys)
-            if self._danger_of(weighed) >= self._bands.urgent + _CLEARLY:
+            part = self._reader.read(clause)
+            weighed = self._models.weigh(part.keys)
+            if self._danger_of(part, weighed) >= self._bands.urgent + _CLEARLY:
                 return weighed
         return None
 
@@ -294,7 +303,7 @@ class Matcher:
                 continue
             part = self._reader.read(clause)
             weighed = self._models.weigh(part.keys)
-            if errands_only and self._danger_of(weighed) >= self._bands.urgent:
+            if errands_only and self._danger_of(part, weighed) >= self._bands.urgent:
                 continue
             found = self._candidates(self.topic_chances(part, weighed), 1)
             if not found or found[0].topic == main or found[0].score < self._bands.also:

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from knowledge.entry import NONE_FAMILY, KnowledgeEntry
-from knowledge.followups import NO_FACET, SIGNS, FollowUps
+from knowledge.followups import FRESH, GOES_ON, NO_FACET, SIGNS, FollowUps, Heard
 from knowledge.matching import CALM, Danger, family_lead, none_signs
 from knowledge.model import Floats, Keys, Models, keys_of
 from knowledge.text import information
@@ -213,6 +213,20 @@ def facet_examples(entries: Mapping[str, KnowledgeEntry]) -> list[Example]:
     )
 
 
+def turn_examples(entries: Mapping[str, KnowledgeEntry]) -> list[Example]:
+    """How second messages sound that go on about the first, beside questions that stand by themselves."""
+    goes_on = [Example(followup.ask, GOES_ON) for entry in entries.values() for followup in entry.followups]
+    taken = {example.text for example in goes_on}
+    fresh = [
+        Example(phrase, FRESH)
+        for topic, entry in entries.items()
+        if entry.followups and not topic.startswith((NONE_FAMILY, "emergency."))
+        for phrase in entry.all_phrases()
+        if phrase not in taken
+    ]
+    return _unique(goes_on + fresh)
+
+
 @dataclass(frozen=True, slots=True)
 class HeldOut:
     """What one model says of every text without having seen it, and the labels of its own examples."""
@@ -305,7 +319,7 @@ def fit_none(topics: HeldOut, families: HeldOut, sharpness: float) -> dict[str, 
 
 
 def fit_urgent(
-    urgent: HeldOut, topics: HeldOut, sharpness: float, hard: frozenset[str]
+    urgent: HeldOut, topics: HeldOut, sharpness: float, hard: frozenset[str], tones: Mapping[str, Floats]
 ) -> tuple[Floats, dict[str, float]]:
     """How the signs of danger count (logistic), and the bands: they find so many of the emergencies.
 
@@ -314,7 +328,8 @@ def fit_urgent(
     danger = Danger(urgent.classes, topics.classes)
     others = topics.scores_of(urgent.texts)
     chances = np.exp(log_softmax(others * sharpness))
-    signs = np.array([danger.signs(*row) for row in zip(urgent.scores, others, chances, strict=True)])
+    tone = [tones[text] for text in urgent.texts]
+    signs = np.array([danger.signs(*row) for row in zip(urgent.scores, others, chances, tone, strict=True)])
     right = urgent.labels != urgent.classes.index(CALM)
     weight = np.array([_HARD_WEIGHT if text in hard else 1.0 for text in urgent.texts])
     fitted = LogisticRegression(class_weight="balanced", max_iter=3000).fit(signs, right, sample_weight=weight)
@@ -331,14 +346,14 @@ def fit_followups(
     entries: Mapping[str, KnowledgeEntry],
     models: Models,
     sharpness: float,
-    facets: Mapping[str, tuple[str | None, float]],
+    heard: Mapping[str, Heard],
     held: HeldOut,
     keys: Mapping[str, Keys],
     seed: int = 7,
 ) -> tuple[tuple[float, float], dict[str, float]]:
     """Shares right (of follow-ups, of changed subjects) and the weights of SIGNS.
 
-    The weights are the likeliest over the entries' own follow-ups and over half as many changes of subject. `facets`
+    The weights are the likeliest over the entries' own follow-ups and over half as many changes of subject. `heard`
     and `held` were learnt without the texts that they judge; `keys` are the features of all those texts.
     """
     bases, tables, targets = [], [], []
@@ -348,26 +363,28 @@ def fit_followups(
         for number, target in enumerate(followups.targets(topic)):
             text = entries[topic].followups[number].ask
             if target in places:
-                weighed = models.weigh(keys[text])
-                bases.append(log_softmax(weighed.scores("topics") * sharpness))
-                tables.append(followups.signs(weighed, topic, without=number, asked=facets[text]))
+                bases.append(log_softmax(heard[text].topics * sharpness))
+                tables.append(followups.signs(models.weigh(keys[text]), topic, heard[text], without=number))
                 targets.append(places[target])
     chance = np.random.default_rng(seed)
     previous = [topic for topic in sorted(entries) if topic in places]
     asks = len(targets)
     for at in chance.choice(len(held.labels), min(asks // _ASKS_TO_A_CHANGE, len(held.labels)), replace=False):
         topic = previous[int(chance.integers(len(previous)))]
+        text = held.texts[at]
         bases.append(log_softmax(unseen[at] * sharpness))
-        tables.append(followups.signs(models.weigh(keys[held.texts[at]]), topic))
+        tables.append(followups.signs(models.weigh(keys[text]), topic, heard[text]))
         targets.append(int(held.labels[at]))
     base, table, right = np.stack(bases), np.stack(tables), np.array(targets)
     rows = np.arange(len(right))
 
-    def loss(weights: NDArray[np.float64]) -> float:
-        chances = log_softmax(base + table @ weights.astype(np.float32))[rows, right]
-        return -float(chances.mean()) + 1e-4 * float(weights @ weights)
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """The mean surprise at what is right, and its slope."""
+        likely = log_softmax(base + table @ weights.astype(np.float32))
+        slope = (np.einsum("nc,ncs->s", np.exp(likely), table) - table[rows, right].sum(axis=0)) / len(right)
+        return -float(likely[rows, right].mean()) + 1e-4 * float(weights @ weights), slope + 2e-4 * weights
 
-    found = minimize(loss, np.ones(len(SIGNS)), method="Powell", options={"maxiter": 30, "xtol": 0.05, "ftol": 1e-4})
+    found = minimize(loss, np.ones(len(SIGNS)), jac=True, method="L-BFGS-B")
     best = (base + table @ found.x.astype(np.float32)).argmax(axis=1) == right
     shares = float(best[:asks].mean()), float(best[asks:].mean())
     return shares, {f"follow_{sign}": round(float(weight), 3) for sign, weight in zip(SIGNS, found.x, strict=True)}
