@@ -51,7 +51,22 @@ def _userid(value: str) -> str:
     return value
 
 
+def _written_as(form: str, otherwise: str) -> AfterValidator:
+    def check(value: SecretStr) -> SecretStr:
+        if not re.fullmatch(form, value.get_secret_value()):
+            raise ValueError(otherwise)
+        return value
+
+    return AfterValidator(check)
+
+
 Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
+CallbackToken = Annotated[
+    SecretStr, _written_as(r"[A-Za-z0-9]{3,32}", "the token is 3 to 32 letters and digits, as set on the platform")
+]
+AesKey = Annotated[
+    SecretStr, _written_as(r"[A-Za-z0-9]{43}", "EncodingAESKey is 43 letters and digits, as shown on the platform")
+]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 UserId = Annotated[str, AfterValidator(_userid)]
 
@@ -193,27 +208,13 @@ _MENU = (
 )
 
 
-class _CallbackSettings(_Settings):
+class CallbackSettings(_Settings):
     """What every platform that calls us back signs and encrypts with."""
 
-    token: SecretStr
-    encoding_aes_key: SecretStr
-    previous_aes_key: SecretStr | None = None  # while the key is being changed on the platform
+    token: CallbackToken
+    encoding_aes_key: AesKey
+    previous_aes_key: AesKey | None = None  # while the key is being changed on the platform
     clock_skew_seconds: int = Field(default=300, ge=1)
-
-    @field_validator("token")
-    @classmethod
-    def _token_form(cls, value: SecretStr) -> SecretStr:
-        if not re.fullmatch(r"[A-Za-z0-9]{3,32}", value.get_secret_value()):
-            raise ValueError("the token is 3 to 32 letters and digits, as set on the platform")
-        return value
-
-    @field_validator("encoding_aes_key", "previous_aes_key")
-    @classmethod
-    def _key_form(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.fullmatch(r"[A-Za-z0-9]{43}", value.get_secret_value()):
-            raise ValueError("EncodingAESKey is 43 letters and digits, as shown on the platform")
-        return value
 
     @property
     def aes_keys(self) -> list[str]:
@@ -221,7 +222,7 @@ class _CallbackSettings(_Settings):
         return [key.get_secret_value() for key in (self.encoding_aes_key, self.previous_aes_key) if key is not None]
 
 
-class OfficialAccountSettings(_CallbackSettings):
+class OfficialAccountSettings(CallbackSettings):
     kind: Literal["official_account"]
     name: str = Field(pattern=_CHANNEL_NAME)
     account_type: Literal["service", "subscription"] = "service"
@@ -245,7 +246,7 @@ class OfficialAccountSettings(_CallbackSettings):
         return self.account_type == "service" if self.verified is None else self.verified
 
 
-class WeComSettings(_CallbackSettings):
+class WeComSettings(CallbackSettings):
     """A self-built app of the station's WeCom: officers' notices, log-in, and their friends among the residents."""
 
     kind: Literal["wecom"]
@@ -260,7 +261,7 @@ class WeComSettings(_CallbackSettings):
     on_call: tuple[UserId, ...] = ()  # userids that are told of a ticket when none of its officers can be reached
 
 
-class KfSettings(_CallbackSettings):
+class KfSettings(CallbackSettings):
     """One account of 微信客服."""
 
     kind: Literal["kf"]

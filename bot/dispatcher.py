@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from bot import clock
-from bot.actions import conversations, deliveries, mass, messages, turns
+from bot.actions import conversations, mass, messages, turns, waiting
 from bot.actions.conversations import Address
 from bot.actions.messages import Stored
 from bot.actions.turns import Decided, Written
@@ -67,6 +66,13 @@ class Together:
             self.confirmed(delivery_id)
 
 
+class _Taken(NamedTuple):
+    """A message taken in, and the conversation it belongs to; None where there is none yet."""
+
+    stored: Stored
+    conversation: Conversation | None
+
+
 class OwnerChanged(Exception):
     """An officer took or left the conversation while the bot was deciding: decide again."""
 
@@ -77,22 +83,24 @@ class Dispatcher:
     def __init__(self, runtime: Runtime, route: RouteFunction, give_up: GiveUp) -> None:
         self._runtime, self._route, self._give_up = runtime, route, give_up
         writing = asyncio.Lock()  # one batch at a time goes to the database, the others grow meanwhile
-        self._intake: Batcher[Message, Stored] = Batcher(self._store, is_of_one=is_about_the_row, turnstile=writing)
+        self._intake: Batcher[Message, _Taken] = Batcher(self._store, is_of_one=is_about_the_row, turnstile=writing)
         self._load: Batcher[Address, Conversation | None] = Batcher(self._find, is_of_one=is_about_the_row)
         self._meet: Batcher[Address, Conversation] = Batcher(self._make, turnstile=writing)
         self._finish: Batcher[Decided, Written] = Batcher(self._write, is_of_one=is_about_the_row, turnstile=writing)
-        self._confirm: Batcher[int, None] = Batcher(self._mark_sent, most=500)
+        self._said: list[int] = []  # deliveries whose response has gone out
         self._turns: dict[int, asyncio.Task[Ready | None]] = {}  # by message, so that a repetition joins the first
         self._tasks: set[asyncio.Task[object]] = set()
-        self._one_at_a_time = _Locks()
+        self._places = _Places()
 
     async def feed(self, message: Message, *, wait_seconds: float) -> Ready | None:
         """See bot.channels.base.Feed."""
         deadline = asyncio.get_running_loop().time() + wait_seconds
-        stored = await self._intake(message)
-        if stored.id not in self._turns and not stored.fresh:
-            return await self._said_before(stored)
-        return await self._answer(stored.id, message, Slot(open=wait_seconds > 0), deadline)
+        with self._places.at(Address(message.channel, message.sender)) as place:
+            stored, conversation = await self._intake(message)
+            if stored.id not in self._turns and not stored.fresh:
+                return await self._said_before(stored)
+            known = None if place.turns else conversation  # another turn may have changed it since it was read
+            return await self._answer(stored.id, message, Slot(open=wait_seconds > 0), deadline, known)
 
     async def handle(self, stored_id: int, message: Message, *, wait_seconds: float) -> Ready | None:
         """The answer to a message that is stored already, as `feed` gives it. Turns of one address keep the order in
@@ -100,8 +108,10 @@ class Dispatcher:
         deadline = asyncio.get_running_loop().time() + wait_seconds
         return await self._answer(stored_id, message, Slot(open=wait_seconds > 0), deadline)
 
-    async def _answer(self, stored_id: int, message: Message, slot: Slot, deadline: float) -> Ready | None:
-        turn = self._turns.get(stored_id) or self._begin(stored_id, message, slot)
+    async def _answer(
+        self, stored_id: int, message: Message, slot: Slot, deadline: float, known: Conversation | None = None
+    ) -> Ready | None:
+        turn = self._turns.get(stored_id) or self._begin(stored_id, message, slot, known)
         grace_seconds = GRACE_SECONDS if slot.open else 0
         await asyncio.wait({turn}, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
         if not turn.done():
@@ -116,7 +126,7 @@ class Dispatcher:
             return ready
         room = RESPONSE_CHARACTERS - (len(ready.reply.text) if ready is not None else 0)
         async with self._runtime.store.write() as session:
-            waiting = await deliveries.take_for_response(
+            waited = await waiting.take_for_response(
                 session,
                 self._runtime.station.id,
                 message.channel,
@@ -124,11 +134,11 @@ class Dispatcher:
                 characters=room,
                 now=clock.now(),
             )
-        if not waiting:
+        if not waited:
             return ready
-        words = [words for _, words in waiting] + ([ready.reply.text] if ready is not None else [])
+        words = [words for _, words in waited] + ([ready.reply.text] if ready is not None else [])
         reply = Reply("\n\n".join(words), ready.reply.choices if ready is not None else ())
-        numbers = [number for number, _ in waiting] + ([ready.delivery_id] if ready is not None else [])
+        numbers = [number for number, _ in waited] + ([ready.delivery_id] if ready is not None else [])
         return Together(reply, tuple(numbers), self._confirmed)
 
     async def resume(self, message_id: int) -> None:
@@ -145,35 +155,53 @@ class Dispatcher:
 
     # --- one turn ---------------------------------------------------------------------------------------------------
 
-    def _begin(self, stored_id: int, message: Message, slot: Slot) -> "asyncio.Task[Ready | None]":
-        turn = asyncio.create_task(self._turn(stored_id, message, slot))
+    def _begin(
+        self, stored_id: int, message: Message, slot: Slot, known: Conversation | None = None
+    ) -> "asyncio.Task[Ready | None]":
+        where = Address(message.channel, message.sender)
+        place = self._places.enter(where)
+        place.turns += 1
+        turn = asyncio.create_task(self._turn(stored_id, message, where, slot, place.lock, known))
         self._turns[stored_id] = turn
-        turn.add_done_callback(lambda _: self._turns.pop(stored_id, None))
+
+        def ended(_: object) -> None:
+            self._places.leave(where)
+            self._turns.pop(stored_id, None)
+
+        turn.add_done_callback(ended)
         self._keep(turn)
         return turn
 
-    async def _turn(self, stored_id: int, message: Message, slot: Slot) -> Ready | None:
-        where = Address(message.channel, message.sender)
-        async with self._one_at_a_time(where):
+    async def _turn(
+        self,
+        stored_id: int,
+        message: Message,
+        where: Address,
+        slot: Slot,
+        one_at_a_time: asyncio.Lock,
+        known: Conversation | None,
+    ) -> Ready | None:
+        async with one_at_a_time:
             try:
                 while True:
                     try:
-                        return await self._decide(stored_id, message, where, slot)
+                        return await self._decide(stored_id, message, where, slot, known)
                     except OwnerChanged:
                         log.info("owner changed while deciding", extra={"message_id": stored_id})
+                        known = None
             except Exception:
                 log.exception("handling failed", extra={"message_id": stored_id})
                 return await self._apologise(stored_id, message, where, slot)
 
-    async def _decide(self, stored_id: int, message: Message, where: Address, slot: Slot) -> Ready | None:
+    async def _decide(
+        self, stored_id: int, message: Message, where: Address, slot: Slot, known: Conversation | None
+    ) -> Ready | None:
         if message.is_about_account:
             async with self._runtime.store.write() as session:
                 await mass.report(session, self._runtime.station.id, message, now=clock.now())
                 await messages.mark_handled(session, stored_id)
             return None
-        conversation = await self._load(where)
-        if conversation is None:
-            conversation = await self._meet(where)
+        conversation = known or await self._load(where) or await self._meet(where)
         context = self._context(message, conversation)
         answer = await self._route(context)
         if answer.act is not None:
@@ -245,9 +273,13 @@ class Dispatcher:
 
     # --- batches ----------------------------------------------------------------------------------------------------
 
-    async def _store(self, batch: Sequence[Message]) -> Sequence[Stored]:
+    async def _store(self, batch: Sequence[Message]) -> Sequence[_Taken]:
+        station_id = self._runtime.station.id
+        places = [Address(message.channel, message.sender) for message in batch]
         async with self._runtime.store.write() as session:
-            return await messages.store(session, self._runtime.station.id, batch, now=clock.now())
+            stored = await messages.store(session, station_id, batch, now=clock.now())
+            found = await conversations.find_many(session, station_id, places)
+        return [_Taken(*pair) for pair in zip(stored, found, strict=True)]
 
     async def _find(self, batch: Sequence[Address]) -> Sequence[Conversation | None]:
         async with self._runtime.store.read() as session:
@@ -264,14 +296,16 @@ class Dispatcher:
         async with self._runtime.store.write() as session:
             return await turns.write(session, batch, now=clock.now())
 
-    async def _mark_sent(self, batch: Sequence[int]) -> Sequence[None]:
+    async def _mark_sent(self) -> None:
         await asyncio.sleep(CONFIRM_PAUSE_SECONDS)  # let others of this moment come along
+        said, self._said = self._said, []
         async with self._runtime.store.write() as session:
-            await turns.mark_sent(session, batch, now=clock.now())
-        return [None] * len(batch)
+            await turns.mark_sent(session, said, now=clock.now())
 
     def _confirmed(self, delivery_id: int) -> None:
-        self._keep(asyncio.create_task(self._confirm(delivery_id)))
+        self._said.append(delivery_id)
+        if len(self._said) == 1:
+            self._keep(asyncio.create_task(self._mark_sent()))
 
     def _declined(self, delivery_id: int, reason: str) -> None:
         self._keep(asyncio.create_task(self._skip(delivery_id, reason)))
@@ -285,21 +319,35 @@ class Dispatcher:
         task.add_done_callback(self._tasks.discard)
 
 
-class _Locks:
-    """One lock for each address in use, and none for the others."""
+@dataclass(slots=True)
+class _Place:
+    """An address in use."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # its turns go one after the other
+    users: int = 0
+    turns: int = 0  # begun since it came into use
+
+
+class _Places:
+    """The addresses in use, and nothing of the others."""
 
     def __init__(self) -> None:
-        self._locks: dict[Address, asyncio.Lock] = {}
-        self._users: Counter[Address] = Counter()
+        self._places: dict[Address, _Place] = {}
 
-    @asynccontextmanager
-    async def __call__(self, where: Address) -> AsyncIterator[None]:
-        lock = self._locks.setdefault(where, asyncio.Lock())
-        self._users[where] += 1
+    def enter(self, where: Address) -> _Place:
+        place = self._places.setdefault(where, _Place())
+        place.users += 1
+        return place
+
+    def leave(self, where: Address) -> None:
+        place = self._places[where]
+        place.users -= 1
+        if not place.users:
+            del self._places[where]
+
+    @contextmanager
+    def at(self, where: Address) -> Iterator[_Place]:
         try:
-            async with lock:
-                yield
+            yield self.enter(where)
         finally:
-            self._users[where] -= 1
-            if not self._users[where]:
-                del self._users[where], self._locks[where]
+            self.leave(where)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bot.store.models import Conversation, Officer, StoredMessage
 
 
+_AROUND_WORDS: Final = " \t\n。.!！?？~～"  # what people put around a menu word
 TOPIC_LASTS = timedelta(minutes=30)  # who asks for an officer later than that has something else on his mind
 
 
@@ -48,6 +49,13 @@ class Context:
     def match(self) -> Match:
         """What the knowledge makes of the text, with the topic before it."""
         return self.knowledge.match(self.text, previous_topic=self.conversation.last_topic)
+
+    @cached_property
+    def menu_words(self) -> frozenset[str]:
+        """The message as a menu word, without what people put around one; "?" is a word too."""
+        event = self.message.event
+        said = event.key if event is not None and event.kind is EventKind.CLICK else self.text
+        return frozenset((said.strip(_AROUND_WORDS).casefold(), said.strip()))
 
     @property
     def owner(self) -> "Officer | None":
@@ -138,9 +146,6 @@ async def route(routers: Sequence[Router], context: Context) -> Answer:
     raise LookupError("no handler answered; the last router must answer everything")
 
 
-_AROUND_WORDS: Final = " \t\n。.!！?？~～"  # what people put around a menu word
-
-
 # --- filters --------------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +186,4 @@ def says_own_words(context: Context) -> bool:
 
 
 def _is_one_of(context: Context, wanted: Set[str]) -> bool:
-    event = context.message.event
-    said = event.key if event is not None and event.kind is EventKind.CLICK else context.text
-    return said.strip(_AROUND_WORDS).casefold() in wanted or said.strip() in wanted  # "?" is a word too
+    return not context.menu_words.isdisjoint(wanted)

@@ -2,7 +2,7 @@
 
 from zoneinfo import ZoneInfo
 
-from bot.actions import residents, tickets
+from bot.actions import duties, residents, tickets
 from bot.actions.audit import Actor
 from bot.message import Choice, Reply
 from bot.router import Answer, Context, Router, Turn, says
@@ -68,9 +68,9 @@ def officer_card(context: Context, officer: Officer | None) -> str:
         phone = context.station.settings.get("station.phone", "110")
         return text("officer_card_unknown", english=english, phone=phone)
     zone = ZoneInfo(context.station.timezone)
-    if tickets.is_on_duty(officer, context.now, zone):
+    if duties.is_on_duty(officer, context.now, zone):
         duty = text("duty_now", english=english)
-    elif upcoming := tickets.next_duty(officer, context.now, zone):
+    elif upcoming := duties.next_duty(officer, context.now, zone):
         duty = text("duty_next", english=english, when=moment(upcoming, context))
     else:
         duty = text("duty_unknown", english=english)

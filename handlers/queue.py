@@ -3,7 +3,7 @@
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from bot.actions import tickets
+from bot.actions import duties, queue, tickets
 from bot.message import Reply
 from bot.router import Context, Turn
 from bot.store.models import Priority, Ticket, TicketState
@@ -31,14 +31,14 @@ async def queued(turn: Turn, ticket: Ticket) -> str:
     english, station = turn.context.english, turn.context.station
     if ticket.state is not TicketState.OPEN:
         return text("queued_assigned", english=english, number=ticket.number)
-    officers = await tickets.answering_officers(turn.session, station.id)
-    wait = await tickets.waiting(turn.session, ticket, officers, now=turn.context.now, timezone=station.timezone)
+    officers = await duties.answering_officers(turn.session, station.id)
+    wait = await queue.waiting(turn.session, ticket, officers, now=turn.context.now, timezone=station.timezone)
     key = "queued" if ticket.first_message_id == turn.stored.id else "queued_again"
     place = text(key, english=english, number=ticket.number, place=wait.place)
     return place + ("\n" if not english else " ") + estimate(turn.context, wait)
 
 
-def estimate(context: Context, wait: tickets.Wait) -> str:
+def estimate(context: Context, wait: queue.Wait) -> str:
     """When an officer will answer, as far as it is known."""
     english, station = context.english, context.station
     phone = station.settings.get("station.phone", "110")

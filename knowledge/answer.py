@@ -97,13 +97,20 @@ _DROP = (
     "now",
 )
 _MORE = {"zh": "材料、费用、时限、代办等细节，可以接着问我。", "en": "Ask me about papers, fee, time or anything else."}
-# What each settings name reads as when the station has not set it.
+# What each settings name reads as when the station has not set it. Those of settings/*.yaml are in Chinese only.
 STATION_DEFAULTS = {
     "station.name": "派出所",
-    "station.address": "本所（地址可问“派出所在哪”）",
-    "station.phone": "本所值班电话",
-    "station.hours": "24小时有人值班",
-    "station.window_hours": "工作日的办公时间（来前可先问）",
+    "station.address": "本所（地图里搜所名）",
+    "station.phone": "值班电话（见门口公示）",
+    "station.hours": "24小时接处警",
+    "station.window_hours": "工作日上班时间（周末先打电话问）",
+}
+STATION_DEFAULTS_EN = {
+    "station.name": "the police station",
+    "station.address": "the station house (find it on a map)",
+    "station.phone": "the duty number posted at our door",
+    "station.hours": "officers on duty 24 hours",
+    "station.window_hours": "working days in office hours (weekends: call first)",
 }
 STATION_MEANINGS = {
     "station.name": "派出所的名称",
@@ -144,6 +151,7 @@ def render(
     `limit` in characters, at most MAX_CHARS: less where something else stands in the same message.
     """
     english = _in_english(entry, language)
+    defaults = _in_language(defaults, english)
     title, parts, basis = _pieces(entry, english)
     if facet and (text := _facet_text(facet, parts, english)):
         return clip(fill("\n".join([*title, text]), settings, defaults))
@@ -161,7 +169,9 @@ def render(
 
 def full_text(entry: KnowledgeEntry, *, language: str, settings: Mapping[str, str], defaults: Mapping[str, str]) -> str:
     """The answer with every section, however long: for the checker."""
-    title, parts, basis = _pieces(entry, _in_english(entry, language))
+    english = _in_english(entry, language)
+    defaults = _in_language(defaults, english)
+    title, parts, basis = _pieces(entry, english)
     return fill("\n".join([*title, *(parts[name] for name in _ORDER if name in parts), *basis]), settings, defaults)
 
 
@@ -173,6 +183,10 @@ def placeholders(entry: KnowledgeEntry) -> frozenset[str]:
 
 def _in_english(entry: KnowledgeEntry, language: str) -> bool:
     return language == "en" and entry.english is not None and bool(entry.english.get("short"))
+
+
+def _in_language(defaults: Mapping[str, str], english: bool) -> Mapping[str, str]:
+    return {**defaults, **STATION_DEFAULTS_EN} if english else defaults
 
 
 def _pieces(entry: KnowledgeEntry, english: bool) -> tuple[list[str], dict[str, str], list[str]]:

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from knowledge.answer import MAX_BYTES, MAX_CHARS, PLACEHOLDER, STATION_DEFAULTS, fill, fits, full_text
+from knowledge.answer import (
+    MAX_BYTES,
+    MAX_CHARS,
+    PLACEHOLDER,
+    STATION_DEFAULTS,
+    STATION_DEFAULTS_EN,
+    fill,
+    fits,
+    full_text,
+)
 from knowledge.archive import read_archive
 from knowledge.entry import NONE_FAMILY, KnowledgeEntry, KnowledgeError, read_entries_file, read_topics
 from knowledge.evaluation import read_questions
@@ -174,6 +183,8 @@ def _text_faults(entry: KnowledgeEntry, defaults: Mapping[str, str]) -> Iterator
                 yield name, f"broken placeholder {found!r}; write {{station.NAME}} or {{local.NAME}}"
             elif placeholder[1] not in defaults:
                 yield name, f"{found} is not declared; add it with meaning and default to knowledge/settings/"
+            elif name.startswith("english.") and placeholder[1] not in STATION_DEFAULTS_EN:
+                yield name, f"{found} has Chinese words only; an English text may hold {{station.NAME}} alone"
         for number in _phone_numbers(text):
             yield (
                 name,

@@ -121,9 +121,9 @@ class FollowUps:
             table[where, _LIKENESS] = max(table[where, _LIKENESS], likeness)
         return table
 
-    def lift(self, weighed: Weighed, previous: str) -> Floats:
+    def lift(self, weighed: Weighed, previous: str, heard: Heard) -> Floats:
         """What to add to the log-chances of each class, given the topic before."""
-        result: Floats = self.signs(weighed, previous, self.hear(weighed)) @ self._weights
+        result: Floats = self.signs(weighed, previous, heard) @ self._weights
         return result
 
     def targets(self, previous: str) -> tuple[str, ...]:
@@ -139,9 +139,9 @@ def likely_on(classes: Sequence[str], scores: Floats) -> float:
 
 
 def likely_facet(classes: Sequence[str], chances: Floats) -> tuple[str | None, float]:
-    none = classes.index(NO_FACET)
-    name = max((name for name in classes if name in FACETS), key=lambda name: chances[classes.index(name)])
-    return name, 1 - float(chances[none])
+    by_name: dict[str, float] = dict(zip(classes, chances.tolist(), strict=True))
+    none = by_name.pop(NO_FACET)
+    return max((name for name in by_name if name in FACETS), key=by_name.__getitem__), 1 - none
 
 
 def _likeness(asks: Asks, weighed: Weighed) -> list[float]:

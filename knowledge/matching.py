@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from knowledge.entry import NONE_FAMILY, KnowledgeEntry
 from knowledge.facets import Facets
 from knowledge.features import Reader, Reading, readable
-from knowledge.followups import FollowUps
+from knowledge.followups import FollowUps, Heard
 from knowledge.model import Floats, Models, Weighed, softmax
 from knowledge.nearest import Nearest
 from knowledge.text import CLASS_NAMES
@@ -167,11 +167,13 @@ class Matcher:
         facet = self._facets.asked(reading.text)
         weighed = self._models.weigh(reading.keys)
         threshold = self._bands.urgent
-        chances = self.topic_chances(reading, weighed)
-        danger = self._danger_of(reading, weighed)
+        trained = self._trained_chances(weighed)
+        chances = self._with_added(reading, trained)
+        danger = self._danger_of(reading, weighed, trained)
         if previous_topic in self._entries:
-            chances = self._in_context(weighed, chances, str(previous_topic))
-            facet = facet or self._likely_facet(weighed)
+            heard = self._followups.hear(weighed)
+            chances = self._in_context(weighed, chances, str(previous_topic), heard)
+            facet = facet or (heard.facet if heard.asks >= self._bands.facet else None)
             doubt = self._doubt_in_context(chances)
         else:
             doubt = self._doubt(weighed, chances)
@@ -207,20 +209,23 @@ class Matcher:
         none, best = none_signs(self._is_none, chances)
         return math.inf if none > best and none > math.log(self._bands.none_in_context) else -math.inf
 
-    def _danger_of(self, reading: Reading, weighed: Weighed) -> float:
+    def _danger_of(self, reading: Reading, weighed: Weighed, chances: Floats | None = None) -> float:
+        """How much speaks for danger; `chances` of the trained topics, where they are known already."""
         if self._danger is None:
             return -math.inf
-        (danger, weights), topics = self._danger, weighed.scores("topics")
-        chances = softmax(topics, self._bands.sharpness)
-        signs = danger.signs(weighed.scores("urgent"), topics, chances, tone_of(reading))
+        danger, weights = self._danger
+        chances = self._trained_chances(weighed) if chances is None else chances
+        signs = danger.signs(weighed.scores("urgent"), weighed.scores("topics"), chances, tone_of(reading))
         return float(signs.dot(weights))
 
     def _urgent_kind(self, weighed: Weighed) -> str:
         return self._models.classes["kinds"][int(weighed.scores("kinds").argmax())]
 
-    def topic_chances(self, reading: Reading, weighed: Weighed) -> Floats:
+    def _trained_chances(self, weighed: Weighed) -> Floats:
+        return softmax(weighed.scores("topics"), self._bands.sharpness)
+
+    def _with_added(self, reading: Reading, trained: Floats) -> Floats:
         """How likely each class is; phrases added since the build take their share from the others."""
-        trained = softmax(weighed.scores("topics"), self._bands.sharpness)
         if self._nearest is None:
             return trained
         chances = np.zeros(len(self._classes), np.float32)
@@ -230,15 +235,11 @@ class Matcher:
         result: Floats = chances / chances.sum()
         return result
 
-    def _in_context(self, weighed: Weighed, chances: Floats, previous: str) -> Floats:
-        lift = self._followups.lift(weighed, previous)
+    def _in_context(self, weighed: Weighed, chances: Floats, previous: str, heard: Heard) -> Floats:
+        lift = self._followups.lift(weighed, previous, heard)
         likely = np.log(chances + 1e-9)
         likely[: len(lift)] += lift
         return softmax(likely)
-
-    def _likely_facet(self, weighed: Weighed) -> str | None:
-        facet, chance = self._followups.facet_chance(weighed)
-        return facet if chance >= self._bands.facet else None
 
     def _candidates(self, chances: Floats, limit: int = 5) -> tuple[Candidate, ...]:
         found = []
@@ -305,7 +306,7 @@ class Matcher:
             weighed = self._models.weigh(part.keys)
             if errands_only and self._danger_of(part, weighed) >= self._bands.urgent:
                 continue
-            found = self._candidates(self.topic_chances(part, weighed), 1)
+            found = self._candidates(self._with_added(part, self._trained_chances(weighed)), 1)
             if not found or found[0].topic == main or found[0].score < self._bands.also:
                 continue
             entry = self._entries[found[0].topic]

@@ -18,11 +18,13 @@ from bot.actions import (
     followers,
     linking,
     mass,
+    mass_planning,
     media,
     messages,
+    recipients,
     reminders,
     retention,
-    wecom_tasks,
+    wecom_planning,
 )
 from bot.channels.base import Channel, FollowerKeeper, Pulled, SendError
 from bot.store import search
@@ -82,12 +84,12 @@ async def move_broadcasts(desk: Desk) -> None:
             more = False
             for broadcast in await broadcasts.claim_sending(session, desk.station_id):
                 if not broadcast.expanded:
-                    await broadcasts.expand(session, broadcast, rules)
+                    await recipients.expand(session, broadcast, rules)
                     more = True
                     if desk.wecom is not None:
-                        await wecom_tasks.take_over(session, broadcast, desk.wecom.app.name)
+                        await wecom_planning.take_over(session, broadcast, desk.wecom.app.name)
                 elif broadcasts.is_sealed(broadcast):
-                    more |= await mass.plan(session, broadcast, rules, now=clock.now())
+                    more |= await mass_planning.plan(session, broadcast, rules, now=clock.now())
     async with desk.store.write() as session:
         await mass.stop_waiting(session, desk.station_id, now=clock.now())
         for broadcast in await broadcasts.claim_sending(session, desk.station_id):
@@ -96,8 +98,8 @@ async def move_broadcasts(desk: Desk) -> None:
     while more:
         async with desk.store.write() as session:
             more = False
-            for broadcast in await broadcasts.claim_cut_short(session, desk.station_id):
-                if await broadcasts.expand_skipped(session, broadcast):
+            for broadcast in await recipients.claim_cut_short(session, desk.station_id):
+                if await recipients.expand_skipped(session, broadcast):
                     more = True
 
 

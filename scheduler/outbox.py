@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
-from bot.actions import deliveries, ledger, notices, parking, residents
+from bot.actions import deliveries, ledger, notices, outbox, parking, residents
 from bot.actions.audit import Actor
-from bot.actions.deliveries import Parcel, Taken
+from bot.actions.parcels import Parcel, Taken
 from bot.batcher import Batcher
 from bot.channels.base import Channel, Failure, Recipient, SendError, Sent, Waiting, notice_sender
 from bot.store.engine import Store, is_about_the_row
@@ -119,7 +119,7 @@ class Outbox:
                 self._swept_at = now
             parked = [name for name, until in self._parked.items() if until > now]
             rules = {name: channel.rules for name, channel in self._channels.items()}
-            return await deliveries.claim(session, self._station_id, most=most, now=now, rules=rules, parked=parked)
+            return await outbox.claim(session, self._station_id, most=most, now=now, rules=rules, parked=parked)
 
     async def _send(self, parcel: Parcel) -> None:
         channel = self._channels.get(parcel.channel)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot import clock
-from bot.actions import contacts, officer_notices, wecom_tasks
+from bot.actions import contacts, officer_notices, wecom_planning, wecom_tasks
 from bot.actions.contacts import Met
 from bot.actions.officer_notices import Due, Titles
 from bot.actions.wecom_tasks import Ask, HandIn
@@ -114,7 +114,7 @@ async def move_tasks(desk: WeComDesk) -> None:
     while more:
         async with desk.store.write() as session:
             more = bool(
-                await wecom_tasks.make(
+                await wecom_planning.make(
                     session, desk.station_id, a_day=desk.warnings_a_day, timezone=desk.timezone, now=clock.now()
                 )
             )

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 import handlers
 from bot.actions import tickets
@@ -16,7 +15,7 @@ from bot.router import Answer, Context
 from bot.store import access
 from bot.store.models import DeliveryRoute, DeliveryState, MessageState, Priority
 from scheduler import jobs
-from tests.support.station import WANG, FrozenClock, House, text_message
+from tests.support.station import WANG, FrozenClock, House, somebody_waits, text_message
 
 QUESTION, TITLE = "身份证丢了怎么办", "身份证丢了补办"
 
@@ -177,7 +176,7 @@ async def test_closing_waits_for_the_turns_under_way(house: House, gate: Gate) -
     gate.open.set()
     await closing
     assert len(await house.said()) == 1
-    assert not house.dispatcher._one_at_a_time._locks  # nothing is kept of residents who are not writing
+    assert not house.dispatcher._places._places  # nothing is kept of residents who are not writing
 
 
 async def test_a_written_answer_whose_commit_was_not_confirmed_brings_no_apology(house: House) -> None:
@@ -212,16 +211,6 @@ async def test_an_officer_at_work_and_a_call_for_help_do_not_lock_each_other_out
         assert "正在转账给骗子" in str(await calling)
         assert (await house.tickets())[0].priority is Priority.URGENT
         assert {row.attempts for row in await house.heard()} == {0}
-
-
-async def somebody_waits(house: House) -> None:
-    """Until a transaction waits for a lock of another one."""
-    for _ in range(3000):
-        async with house.store.read() as session:
-            if (await session.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))).scalar_one():
-                return
-        await asyncio.sleep(0.01)
-    raise AssertionError("nobody waits")
 
 
 async def test_two_processes_that_meet_a_new_resident_at_once_have_one_conversation_with_him(

@@ -18,9 +18,23 @@ from aiohttp.test_utils import TestServer
 from sqlalchemy import delete, select, text, update
 
 import handlers
-from bot.actions import audit, broadcasts, deliveries, messages, residents, review, tickets, turns
+from bot.actions import (
+    audit,
+    broadcasts,
+    deliveries,
+    messages,
+    parcels,
+    recipients,
+    residents,
+    results,
+    review,
+    tickets,
+    turns,
+    waiting,
+)
+from bot.actions.audiences import Audience
 from bot.actions.audit import Actor
-from bot.actions.broadcasts import Audience, Draft
+from bot.actions.broadcasts import Draft
 from bot.actions.errors import ActionError, Conflict, NotAllowed
 from bot.adapters import StoredPictures, StoredTokens
 from bot.channels.base import Failure, SendError
@@ -59,6 +73,7 @@ from tests.support.station import (
     WANG,
     FrozenClock,
     House,
+    somebody_waits,
     text_message,
     until,
 )
@@ -230,16 +245,6 @@ async def test_2_storing_never_waits_in_a_circle(furnished_postgres_url: str, fr
             await messages.store(session, station_id, [second], now=frozen.now)
         assert await other == [False, False]
         assert len(await house.heard()) == 2
-
-
-async def somebody_waits(house: House) -> None:
-    """Until a transaction waits for a lock of another one."""
-    for _ in range(3000):
-        async with house.store.read() as session:
-            if (await session.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))).scalar_one():
-                return
-        await asyncio.sleep(0.01)
-    raise AssertionError("nobody waits")
 
 
 async def test_2_a_slow_handling_and_its_resumption_elsewhere_answer_once(
@@ -481,7 +486,7 @@ async def promise(house: House, said: str = QUESTION, sender: str = WANG) -> int
 
 FAILURES = {
     Failure.RETRY: (DeliveryState.QUEUED, "平台说不行"),
-    Failure.LATER: (DeliveryState.QUEUED, deliveries.WAITS_REASON),
+    Failure.LATER: (DeliveryState.QUEUED, waiting.WAITS_REASON),
     Failure.REFUSED: (DeliveryState.FAILED, "平台说不行"),
     Failure.UNKNOWN: (DeliveryState.FAILED, "平台说不行"),
     Failure.CHANNEL_DOWN: (DeliveryState.QUEUED, "平台说不行"),
@@ -601,7 +606,7 @@ async def test_5_an_end_the_database_refuses_does_not_take_others_with_it(
 ) -> None:
     write_sent = deliveries.sent
 
-    async def refused_for_one(session: Any, taken: Sequence[deliveries.Taken]) -> None:
+    async def refused_for_one(session: Any, taken: Sequence[parcels.Taken]) -> None:
         await write_sent(session, taken)
         if any(one.parcel.id == 2 for one in taken):
             await session.execute(update(Delivery).where(Delivery.id == 2).values(code="9" * 300))
@@ -713,7 +718,7 @@ async def run_broadcasts(*houses: House) -> None:
 async def test_6_two_processes_send_one_warning_to_everybody_once(
     furnished_url: str, frozen: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broadcasts, "CHUNK_RESIDENTS", 7)
+    monkeypatch.setattr(recipients, "CHUNK_RESIDENTS", 7)
     async with House.opened(furnished_url) as one, House.opened(furnished_url) as two:
         for n in range(40):
             await one.add_resident(f"o-{n}")
@@ -770,11 +775,11 @@ async def half_expanded(house: House, monkeypatch: pytest.MonkeyPatch, **draft: 
         await house.add_resident(f"o-{n}")
     await house.add_resident(None)
     number = await warn(house, **draft)
-    monkeypatch.setattr(broadcasts, "CHUNK_RESIDENTS", 3)
+    monkeypatch.setattr(recipients, "CHUNK_RESIDENTS", 3)
     async with house.store.write() as session:
         for broadcast in await broadcasts.claim_due(session, house.station.id):
             await broadcasts.start(session, broadcast)
-            assert await broadcasts.expand(session, broadcast, {})
+            assert await recipients.expand(session, broadcast, {})
     return number
 
 
@@ -789,7 +794,7 @@ async def test_6_a_warning_cut_short_in_its_expansion_leaves_a_row_for_each_reci
     any_house: House, frozen: FrozenClock, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     house = any_house
-    monkeypatch.setattr(broadcasts, "CHUNK_SKIPPED", 4)
+    monkeypatch.setattr(recipients, "CHUNK_SKIPPED", 4)
     number = await half_expanded(house, monkeypatch, expires_at=frozen.now.replace(hour=2))
     if end == "stopped":
         assert await stop_warning(house, number) == 3
@@ -809,7 +814,7 @@ async def test_6_a_warning_cut_short_in_its_expansion_leaves_a_row_for_each_reci
     assert rows[0].reason
     assert (await broadcast_row(house, number)).expanded
     async with house.store.read() as session:
-        progress = await broadcasts.progress(session, number)
+        progress = await results.progress(session, number)
     assert (progress.total, progress.ended) == (10, 10)
 
 

@@ -1,43 +1,33 @@
-"""Warnings: written, sealed by a second person, expanded to one delivery for each recipient, stopped, counted."""
+"""Warnings: written, sealed by a second person, sent on their way, stopped, ended."""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Insert, and_, case, func, insert, literal, null, or_, select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from bot import clock
+from bot.actions.audiences import Audience, check_audience
 from bot.actions.audit import Actor, record
 from bot.actions.errors import ActionError, Conflict, NotAllowed
 from bot.message import TEXT_LIMIT_CHARACTERS
-from bot.reach import Rules
 from bot.store.live import Change, Kind, announce
 from bot.store.models import (
     BROADCAST_ARROWS,
-    Base,
     Broadcast,
     BroadcastState,
     Delivery,
-    DeliveryRoute,
     DeliveryState,
     MassJob,
     MassJobState,
     Officer,
     Repeat,
-    Resident,
-    ResidentAddress,
     Role,
 )
 
-WARNING_RANK = 10  # behind every chat message in the outbox
-CHUNK_RESIDENTS = 2000  # delivery rows written in one transaction: a resident who writes meanwhile waits for it
-CHUNK_SKIPPED = 5000  # … by one statement, when nothing of them is to be sent
-_SKIP_REASONS = {  # why nothing more of a warning leaves, as the result page says it
+SKIP_REASONS = {  # why nothing more of a warning leaves, as the result page says it
     BroadcastState.CANCELLED: "已由民警停止发送",
     BroadcastState.EXPIRED: "已过失效时间，不再发送",
 }
@@ -45,100 +35,8 @@ BODY_CHARACTERS = TEXT_LIMIT_CHARACTERS
 TITLE_CHARACTERS = 60
 FURTHEST = timedelta(days=366)  # how far off a warning may be planned; beyond is a slip of the pen
 DEFAULT_LIFE = timedelta(days=2)  # a warning that could not be sent by then is stale
-MASS_PER_MONTH = 4  # what the platform lets through to each resident; the fifth would be dropped in silence
-_CHINA = timezone(timedelta(hours=8))
-_SAMPLES = 3
 WRITING_ROLES = (Role.OFFICER, Role.CHIEF)
 APPROVING_ROLES = (Role.CHIEF, Role.REVIEWER)  # the reviewer, so that a chief's own warning has a second person too
-
-
-@dataclass(frozen=True, slots=True)
-class Audience:
-    """Whom a warning is for; an empty field does not narrow. Ages are whole years in the year of sending."""
-
-    age_from: int | None = None
-    age_to: int | None = None
-    occupations: tuple[str, ...] = ()
-    communities: tuple[int, ...] = ()
-    languages: tuple[str, ...] = ()
-    genders: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Audience":
-        fields: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
-        }
-        return cls(**fields)
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How many residents an audience has now, and a few of them."""
-
-    count: int
-    samples: list[Resident] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Deliveries by state, and why some did not arrive. Of those sent, `submitted` were only given to the platform's
-    mass sending, which never says whom it reached; of those queued, `waiting` wait for the resident's next message."""
-
-    states: dict[DeliveryState, int]
-    reasons: list[tuple[str, int]]
-    submitted: int = 0
-    waiting: int = 0
-
-    @property
-    def total(self) -> int:
-        return sum(self.states.values())
-
-    @property
-    def arrived(self) -> int:
-        return self.states.get(DeliveryState.SENT, 0) + self.states.get(DeliveryState.DELIVERED, 0) - self.submitted
-
-    @property
-    def ended(self) -> int:
-        return self.total - self.states.get(DeliveryState.QUEUED, 0) - self.states.get(DeliveryState.SENDING, 0)
-
-
-def check_audience(audience: Audience) -> None:
-    """Refuse an audience that means nothing."""
-    for age in (audience.age_from, audience.age_to):
-        if age is not None and not 0 <= age <= 120:
-            raise ActionError("年龄请填 0 到 120 之间的整数。")
-    if audience.age_from is not None and audience.age_to is not None and audience.age_from > audience.age_to:
-        raise ActionError("起始年龄不能大于结束年龄。")
-
-
-def _belongs(station_id: int, audience: Audience, now: datetime) -> ColumnElement[bool]:
-    """Who of the station's residents is meant. Who never said his age is in no age range."""
-    conditions = [Resident.station_id == station_id, Resident.wants_warnings, Resident.erased_at.is_(None)]
-    if audience.age_from is not None:
-        conditions.append(Resident.birth_year <= now.year - audience.age_from)
-    if audience.age_to is not None:
-        conditions.append(Resident.birth_year >= now.year - audience.age_to)
-    if audience.occupations:
-        conditions.append(Resident.occupation.in_(audience.occupations))
-    if audience.communities:
-        conditions.append(Resident.community_id.in_(audience.communities))
-    if audience.languages:
-        conditions.append(Resident.language.in_(audience.languages))
-    if audience.genders:
-        conditions.append(Resident.gender.in_(audience.genders))
-    return and_(*conditions)
-
-
-async def reach(session: AsyncSession, station_id: int, audience: Audience) -> Reach:
-    """The count and three sample residents of an audience, as it is now."""
-    check_audience(audience)
-    belongs = _belongs(station_id, audience, clock.now())
-    count = (await session.execute(select(func.count()).select_from(Resident).where(belongs))).scalar_one()
-    samples = (await session.execute(select(Resident).where(belongs).order_by(Resident.id).limit(_SAMPLES))).scalars()
-    return Reach(count, list(samples))
 
 
 # --- writing and sealing --------------------------------------------------------------------------------------------
@@ -317,7 +215,7 @@ async def stop(session: AsyncSession, broadcast: Broadcast, *, why: str, actor: 
     return skipped
 
 
-async def _stop_unsealed(session: AsyncSession, broadcast: Broadcast) -> None:
+async def stop_unsealed(session: AsyncSession, broadcast: Broadcast) -> None:
     await stop(session, broadcast, why="内容与审批不一致，已自动停止", actor=Actor(broadcast.station_id))
 
 
@@ -327,7 +225,7 @@ async def _skip_rest(session: AsyncSession, broadcast: Broadcast) -> int:
     Not ours to stop any more: a mass call that is on its way or that the platform may have, and what an officer may
     already be tapping at in WeCom, whose task is cancelled first.
     """
-    reason, now = _SKIP_REASONS[broadcast.state], clock.now()
+    reason, now = SKIP_REASONS[broadcast.state], clock.now()
     await session.execute(
         update(MassJob)
         .where(MassJob.broadcast_id == broadcast.id, MassJob.state == MassJobState.QUEUED, ~MassJob.unknown)
@@ -371,7 +269,7 @@ async def claim_due(session: AsyncSession, station_id: int) -> list[Broadcast]:
 async def start(session: AsyncSession, broadcast: Broadcast) -> None:
     """Set an approved warning on its way: itself, or for a weekly one this week's child."""
     now, actor = clock.now(), Actor(broadcast.station_id)
-    if broadcast.seal != seal_of(broadcast):
+    if not is_sealed(broadcast):
         _move(broadcast, BroadcastState.DRAFT)
         _unseal(broadcast)
         await record(session, actor, "broadcast.seal_broken", f"broadcast:{broadcast.id}")
@@ -431,145 +329,20 @@ async def claim_sending(session: AsyncSession, station_id: int) -> list[Broadcas
     return list((await session.execute(query)).scalars())
 
 
-async def expand(session: AsyncSession, broadcast: Broadcast, rules: Mapping[str, Rules]) -> int:
-    """Write delivery rows for the next chunk of the audience; 0 when each recipient has one.
-
-    A resident gets it on the address he used last; who has none gets a row that says so. Where one call reaches
-    thousands (`rules`), it goes that way, unless he has had as many this month as the platform lets through.
-    """
-    now = clock.now()
-    if broadcast.seal != seal_of(broadcast):
-        await _stop_unsealed(session, broadcast)
-        return 0
-    belongs = _belongs(broadcast.station_id, Audience.from_json(broadcast.audience), now)
-    chunk = select(Resident.id).where(belongs, Resident.id > broadcast.expanded_to)
-    chunk = chunk.order_by(Resident.id).limit(CHUNK_RESIDENTS)
-    last = (await session.execute(select(func.max(chunk.subquery().c.id)))).scalar_one()
-    if last is None:
-        broadcast.expanded = True
-        return 0
-    mass = sorted(name for name, allowed in rules.items() if allowed.mass)
-    await session.execute(_expansion(broadcast, belongs, last, mass, now))
-    broadcast.expanded_to = last
-    announce(session, Change(broadcast.station_id, Kind.DELIVERIES, 0))
-    return CHUNK_RESIDENTS
-
-
-async def claim_cut_short(session: AsyncSession, station_id: int) -> list[Broadcast]:
-    """Warnings that were stopped or expired before each recipient had a row, locked for this process."""
-    query = (
-        select(Broadcast)
-        .where(
-            Broadcast.station_id == station_id,
-            Broadcast.state.in_(_SKIP_REASONS),
-            Broadcast.started_at.is_not(None),
-            Broadcast.expanded.is_(False),
-        )
-        .order_by(Broadcast.id)
-        .with_for_update(skip_locked=True)
-    )
-    return list((await session.execute(query)).scalars())
-
-
-async def expand_skipped(session: AsyncSession, broadcast: Broadcast) -> int:
-    """Write skipped rows for the next of those a warning never reached; 0 when each recipient has one."""
-    if broadcast.seal != seal_of(broadcast):
-        broadcast.expanded = True  # whom it was meant for is not known any more
-        return 0
-    ended = broadcast.finished_at or clock.now()
-    left = (
-        select(Resident.id)
-        .where(
-            _belongs(broadcast.station_id, Audience.from_json(broadcast.audience), ended),
-            Resident.id > broadcast.expanded_to,
-            Resident.created_at <= ended,
-        )
-        .order_by(Resident.id)
-        .limit(CHUNK_SKIPPED)
-        .subquery()
-    )
-    last = (await session.execute(select(func.max(left.c.id)))).scalar_one()
-    if last is None:
-        broadcast.expanded = True
-        return 0
-    columns = Base.metadata.tables["deliveries"].c
-    values: dict[str, Any] = {
-        "station_id": literal(broadcast.station_id, columns.station_id.type),
-        "broadcast_id": literal(broadcast.id, columns.broadcast_id.type),
-        "resident_id": left.c.id,
-        "channel": literal(""),
-        "state": literal(DeliveryState.SKIPPED, columns.state.type),
-        "reason": literal(_SKIP_REASONS[broadcast.state]),
-        "rank": literal(WARNING_RANK),
-        "created_at": literal(ended, columns.created_at.type),
-        "finished_at": literal(ended, columns.finished_at.type),
-    }
-    written = await session.execute(
-        insert(Delivery).from_select(list(values), select(*values.values())).returning(Delivery.id)
-    )
-    broadcast.expanded_to = last
-    _announce(session, broadcast, "progress")
-    return len(written.all())
-
-
-def _expansion(
-    broadcast: Broadcast, belongs: ColumnElement[bool], last: int, mass: Sequence[str], now: datetime
-) -> Insert:
-    """One INSERT for a chunk, up to resident `last`: each beside the followed address he used last."""
-    other = aliased(ResidentAddress)
-    latest = (
-        select(other.id)
-        .where(other.station_id == broadcast.station_id, other.resident_id == Resident.id, other.following)
-        .order_by(other.last_inbound_at.is_not(None).desc(), other.last_inbound_at.desc(), other.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    address, columns = ResidentAddress, Base.metadata.tables["deliveries"].c
-    has_none = address.id.is_(None)
-    by_mass = and_(
-        address.channel.in_(mass), or_(address.mass_month != china_month(now), address.mass_month.is_(None),
-                                       address.mass_count < MASS_PER_MONTH)
-    )  # fmt: skip
-    values: dict[str, Any] = {
-        "station_id": literal(broadcast.station_id, columns.station_id.type),
-        "broadcast_id": literal(broadcast.id, columns.broadcast_id.type),
-        "resident_id": Resident.id,
-        "address_id": address.id,
-        "channel": func.coalesce(address.channel, ""),
-        "route": case(
-            (by_mass, literal(DeliveryRoute.MASS, columns.route.type)),
-            else_=literal(DeliveryRoute.OUTBOX, columns.route.type),
-        ),
-        "state": case(
-            (has_none, literal(DeliveryState.SKIPPED, columns.state.type)),
-            else_=literal(DeliveryState.QUEUED, columns.state.type),
-        ),
-        "reason": case((has_none, "居民没有可用的联系渠道"), else_=null()),
-        "rank": literal(WARNING_RANK),
-        "retry_at": case((or_(has_none, by_mass), null()), else_=literal(now, columns.retry_at.type)),
-        "created_at": literal(now, columns.created_at.type),
-        "finished_at": case((has_none, literal(now, columns.finished_at.type)), else_=null()),
-    }
-    chosen = (
-        select(*values.values())
-        .select_from(Resident)
-        .outerjoin(address, address.id == latest)
-        .where(belongs, Resident.id > broadcast.expanded_to, Resident.id <= last)
-        .order_by(Resident.id)
-    )
-    return insert(Base.metadata.tables["deliveries"]).from_select(list(values), chosen)
-
-
-def china_month(now: datetime) -> str:
-    """The month in which the platform counts mass messages; it begins at midnight in China, wherever we run."""
-    return f"{now.astimezone(_CHINA):%Y-%m}"
+def not_to_be_sent(broadcast: Broadcast, now: datetime) -> str:
+    """Why a warning must not leave any more, looked at for each recipient; "" when it may."""
+    if broadcast.state is not BroadcastState.SENDING:
+        return "已停止发送"
+    if broadcast.expires_at is not None and broadcast.expires_at <= now:
+        return "已过失效时间，不再发送"
+    return "" if is_sealed(broadcast) else "内容与审批不一致，已停止发送"
 
 
 async def finish_if_ended(session: AsyncSession, broadcast: Broadcast) -> bool:
     """Done when every recipient's delivery has ended; expired when its time is over before that."""
     now = clock.now()
-    if broadcast.seal != seal_of(broadcast):
-        await _stop_unsealed(session, broadcast)
+    if not is_sealed(broadcast):
+        await stop_unsealed(session, broadcast)
         return True
     if broadcast.expires_at and broadcast.expires_at <= now:
         _move(broadcast, BroadcastState.EXPIRED)
@@ -606,23 +379,3 @@ async def _unended(session: AsyncSession, broadcast: Broadcast) -> bool:
     if (await session.execute(query)).first() is not None:
         return True
     return (await session.execute(unreported)).first() is not None
-
-
-async def progress(session: AsyncSession, broadcast_id: int) -> Progress:
-    """The figures of the result page."""
-    rows = await session.execute(
-        select(Delivery.state, Delivery.route, Delivery.waits, Delivery.reason, func.count())
-        .where(Delivery.broadcast_id == broadcast_id)
-        .group_by(Delivery.state, Delivery.route, Delivery.waits, Delivery.reason)
-        .order_by(case((Delivery.state == DeliveryState.FAILED, 0), else_=1), func.count().desc())
-    )
-    states: dict[DeliveryState, int] = {}
-    reasons: list[tuple[str, int]] = []
-    submitted = waiting = 0
-    for state, route, waits, reason, count in rows:
-        states[state] = states.get(state, 0) + count
-        submitted += count if (state, route) == (DeliveryState.SENT, DeliveryRoute.MASS) else 0
-        waiting += count if state is DeliveryState.QUEUED and waits else 0
-        if reason and state in (DeliveryState.FAILED, DeliveryState.SKIPPED):
-            reasons.append((reason, count))
-    return Progress(states, reasons, submitted, waiting)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
@@ -40,13 +40,21 @@ class Address:
     address: str
 
 
-def load_options() -> Any:
-    """What a decision about a conversation looks at, in one query."""
-    return (
-        joinedload(Conversation.resident).joinedload(Resident.community),
-        joinedload(Conversation.address),
-        joinedload(Conversation.owner),
+_LOADED = (  # what a decision about a conversation looks at, in one query
+    joinedload(Conversation.resident).joinedload(Resident.community),
+    joinedload(Conversation.address),
+    joinedload(Conversation.owner),
+)
+_AT_ADDRESSES = (  # made once: for a few rows, to put a statement together costs more than to run it
+    select(Conversation)
+    .join(Conversation.address)
+    .where(
+        ResidentAddress.station_id == bindparam("station_id"),
+        ResidentAddress.channel.in_(bindparam("channels", expanding=True)),
+        ResidentAddress.address.in_(bindparam("addresses", expanding=True)),
     )
+    .options(*_LOADED)
+)
 
 
 async def find(session: AsyncSession, station_id: int, where: Address, *, lock: bool = False) -> Conversation | None:
@@ -59,7 +67,7 @@ async def find(session: AsyncSession, station_id: int, where: Address, *, lock: 
             ResidentAddress.channel == where.channel,
             ResidentAddress.address == where.address,
         )
-        .options(*load_options())
+        .options(*_LOADED)
     )
     if lock:
         query = query.with_for_update(of=Conversation)
@@ -69,14 +77,12 @@ async def find(session: AsyncSession, station_id: int, where: Address, *, lock: 
 async def find_many(session: AsyncSession, station_id: int, places: Sequence[Address]) -> list[Conversation | None]:
     """The conversations at many addresses, in their order; None where there is none yet."""
     rows = await session.execute(
-        select(Conversation)
-        .join(Conversation.address)
-        .where(
-            ResidentAddress.station_id == station_id,
-            ResidentAddress.channel.in_({where.channel for where in places}),
-            ResidentAddress.address.in_({where.address for where in places}),
-        )
-        .options(*load_options())
+        _AT_ADDRESSES,
+        {
+            "station_id": station_id,
+            "channels": list({where.channel for where in places}),
+            "addresses": list({where.address for where in places}),
+        },
     )
     found = {Address(row.channel, row.address.address): row for row in rows.unique().scalars()}
     return [found.get(where) for where in places]

@@ -1,18 +1,41 @@
 """The ledger: what each address lets us send now, kept as residents act, as we send and as the platform refuses."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
-from sqlalchemy import and_, case, or_, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.reach import Grant, Reach, Rules, Window, reach_of
-from bot.store.models import ResidentAddress
+from bot.store.models import Base, Delivery, ResidentAddress
 
 REFUSED_FOR = timedelta(days=30)  # he set it so; only he can change it, and his next message shows that he did
 LIMITED_FOR = timedelta(days=7)  # his account was frozen; the platform may have thawed it
+MASS_PER_MONTH = 4  # what the platform lets through to each resident; the fifth would be dropped in silence
+_CHINA = timezone(timedelta(hours=8))
 
-_UNSYNCHRONIZED = {"synchronize_session": False}
+
+def _window_after_grant() -> Mapping[str, object]:
+    """The rule of `Window.after`."""
+    row = _Addresses.c
+    now, until = (bindparam(name, type_=row.window_until.type) for name in ("now", "until"))
+    count = bindparam("count", type_=row.window_left.type)
+    gives_more = or_(row.window_left > count, and_(row.window_left == count, row.window_until >= until))
+    stays = and_(row.window_until > now, row.window_left >= 1, gives_more)
+    return {
+        "window_until": case((stays, row.window_until), else_=until),
+        "window_left": case((stays, row.window_left), else_=count),
+    }
+
+
+# Made once: for a few rows, to put a statement together costs more than to run it.
+_Addresses = Base.metadata.tables["resident_addresses"]
+_HEARD = (
+    update(_Addresses)
+    .where(_Addresses.c.id.in_(bindparam("ids", expanding=True)))
+    .values(last_inbound_at=bindparam("now"), refused_until=None, refused_why=None, notified_at=None)
+)
+_GRANTED = _HEARD.values(**_window_after_grant())
 
 
 def reach_at(address: ResidentAddress, rules: Rules | None, now: datetime) -> Reach:
@@ -34,35 +57,18 @@ def refusal_of(until: datetime | None, why: str | None, now: datetime) -> str:
 async def heard(session: AsyncSession, acts: Mapping[int, Grant | None], now: datetime) -> None:
     """The residents at these addresses did something, which grants what it grants: one statement for all alike.
 
-    The rule of `Window.after`, in SQL, because a message may leave to the same address at this very moment. Whoever
-    acts can be reached again, whatever the platform said of him before.
+    In SQL, because a message may leave to the same address at this very moment. Whoever acts can be reached again,
+    whatever the platform said of him before.
     """
     alike: dict[Grant | None, list[int]] = {}
     for address_id, grant in acts.items():
         alike.setdefault(grant, []).append(address_id)
     for grant, address_ids in sorted(alike.items(), key=lambda item: repr(item[0])):
-        await session.execute(
-            update(ResidentAddress)
-            .where(ResidentAddress.id.in_(address_ids))
-            .values(
-                last_inbound_at=now,
-                refused_until=None,
-                refused_why=None,
-                notified_at=None,
-                **({} if grant is None else _window_after(grant, now)),
-            )
-            .execution_options(**_UNSYNCHRONIZED)
-        )
-
-
-def _window_after(grant: Grant, now: datetime) -> Mapping[str, object]:
-    row, until = ResidentAddress, now + grant.lasting
-    gives_more = or_(row.window_left > grant.count, and_(row.window_left == grant.count, row.window_until >= until))
-    stays = and_(row.window_until > now, row.window_left >= 1, gives_more)
-    return {
-        "window_until": case((stays, row.window_until), else_=until),
-        "window_left": case((stays, row.window_left), else_=grant.count),
-    }
+        values: dict[str, object] = {"ids": address_ids, "now": now}
+        if grant is None:
+            await session.execute(_HEARD, values)
+        else:
+            await session.execute(_GRANTED, {**values, "until": now + grant.lasting, "count": grant.count})
 
 
 async def spent(session: AsyncSession, costs: Mapping[int, int]) -> None:
@@ -75,7 +81,7 @@ async def spent(session: AsyncSession, costs: Mapping[int, int]) -> None:
                 .values(
                     window_left=case((ResidentAddress.window_left > cost, ResidentAddress.window_left - cost), else_=0)
                 )
-                .execution_options(**_UNSYNCHRONIZED)
+                .execution_options(synchronize_session=False)
             )
 
 
@@ -100,5 +106,36 @@ async def _set(session: AsyncSession, address_ids: Sequence[int], values: Mappin
         update(ResidentAddress)
         .where(ResidentAddress.id.in_(address_ids))
         .values(**values)
-        .execution_options(**_UNSYNCHRONIZED)
+        .execution_options(synchronize_session=False)
+    )
+
+
+# --- mass messages, which the platform counts by the month ----------------------------------------------------------
+
+
+def china_month(now: datetime) -> str:
+    """The month in which the platform counts mass messages; it begins at midnight in China, wherever we run."""
+    return f"{now.astimezone(_CHINA):%Y-%m}"
+
+
+def had_enough(now: datetime) -> ColumnElement[bool]:
+    """Addresses that have had as many mass messages this month as the platform lets through."""
+    address = ResidentAddress
+    return address.mass_month.is_not_distinct_from(china_month(now)) & (address.mass_count >= MASS_PER_MONTH)
+
+
+async def count_mass(session: AsyncSession, job_id: int, change: int, now: datetime) -> None:
+    """Count a mass message at each recipient's address, before it is sent: two warnings at once must not both be the
+    fourth. What was not sent after all is given back."""
+    address, month = ResidentAddress, china_month(now)
+    recipients = select(Delivery.address_id).where(Delivery.mass_job_id == job_id)
+    # In one order for everybody: residents who write meanwhile change these rows too, and nobody waits in a circle.
+    await session.execute(select(address.id).where(address.id.in_(recipients)).order_by(address.id).with_for_update())
+    this_month = address.mass_month == month
+    before = case((this_month, address.mass_count), else_=0)
+    await session.execute(
+        update(address)
+        .where(address.id.in_(recipients), *([] if change > 0 else [this_month, address.mass_count > 0]))
+        .values(mass_month=month, mass_count=before + change)
+        .execution_options(synchronize_session=False)
     )

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.actions import residents, tickets
+from bot.actions import ownership, residents
 from bot.actions.audit import Actor, record
 from bot.actions.errors import Conflict
 from bot.store.encryption import blind_index
@@ -173,7 +173,7 @@ async def merge(
         details = {"resident": other.id, "how": how, "addresses": moved}
         await record(session, actor, "resident.merged", f"resident:{kept.id}", details=details)
     await session.flush()
-    await tickets.settle_owner(session, station_id, kept.id)
+    await ownership.settle_owner(session, station_id, kept.id)
     return kept
 
 
@@ -257,7 +257,7 @@ async def separate(
         await session.execute(query.execution_options(synchronize_session="fetch"))
     await session.flush()
     for number in (before, resident.id):
-        await tickets.settle_owner(session, address.station_id, number)
+        await ownership.settle_owner(session, address.station_id, number)
     details = {"address": address.id, "resident": resident.id}
     await record(session, actor, "resident.separated", f"resident:{before}", why=why.strip(), details=details)
     return resident

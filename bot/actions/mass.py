@@ -1,25 +1,25 @@
 """Mass sending: a warning's recipients in calls of thousands, each a job that can be repeated and is reported on."""
 
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.actions.broadcasts import MASS_PER_MONTH, broadcast_text, china_month
-from bot.actions.deliveries import LEASE, UNKNOWN_CODE, log_broadcast, not_to_be_sent
+from bot.actions.broadcasts import broadcast_text, not_to_be_sent
+from bot.actions.deliveries import LEASE, UNKNOWN_CODE
+from bot.actions.ledger import count_mass
+from bot.actions.mass_planning import one_by_one
+from bot.actions.recipients import log_broadcast
 from bot.message import Message, Reply
-from bot.reach import Rules
 from bot.store.live import Change, Kind, announce
 from bot.store.models import (
     MASS_JOB_ARROWS,
     Broadcast,
     Delivery,
-    DeliveryRoute,
     DeliveryState,
     MassJob,
     MassJobState,
@@ -27,7 +27,6 @@ from bot.store.models import (
     StoredMessage,
 )
 
-BATCH_MOST = 10_000  # openids in one call
 SETTLE_ROWS = 500  # recipients written down in one transaction: a resident who writes meanwhile waits for it
 REPORT_WITHIN = timedelta(hours=1)  # the platform reports within minutes; the admin's tap may take 30
 REPEATABLE_FOR = timedelta(hours=23)  # the platform knows a client id for 24 hours
@@ -55,8 +54,6 @@ _REFUSALS: Final = {
 }
 _FAILED: Final = "微信没有发出这次群发。请在公众平台查看原因。"
 
-_UNSYNCHRONIZED = {"synchronize_session": False}
-
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
@@ -79,103 +76,6 @@ def _announce(session: AsyncSession, job: MassJob) -> None:
     announce(session, Change(job.station_id, Kind.BROADCAST, job.broadcast_id, "progress"))
 
 
-# --- planning -------------------------------------------------------------------------------------------------------
-
-
-async def plan(session: AsyncSession, broadcast: Broadcast, rules: Mapping[str, Rules], *, now: datetime) -> bool:
-    """Bundle the next recipients of a warning into a job; False when none is left to bundle.
-
-    All jobs are about as large, so that none has a single recipient, which the platform refuses. Who alone is left
-    gets it one by one, as does who has had as many mass messages this month as the platform lets through.
-    """
-    channels = [name for name, allowed in sorted(rules.items()) if allowed.mass]
-    for channel in channels:
-        loose = and_(
-            Delivery.broadcast_id == broadcast.id,
-            Delivery.state == DeliveryState.QUEUED,
-            Delivery.route == DeliveryRoute.MASS,
-            Delivery.channel == channel,
-            Delivery.mass_job_id.is_(None),
-        )
-        planned = select(exists().where(MassJob.broadcast_id == broadcast.id, MassJob.channel == channel))
-        if not (await session.execute(planned)).scalar_one():
-            await _sort_out(session, loose, now)
-        count = (await session.execute(select(func.count()).where(loose).select_from(Delivery))).scalar_one()
-        if count > 1:
-            size = -(-count // -(-count // BATCH_MOST))
-            await _bundle(session, broadcast, channel, loose, size, now)
-            return True
-        if count == 1:
-            await _one_by_one(session, loose, now)
-    return False
-
-
-async def _sort_out(session: AsyncSession, loose: ColumnElement[bool], now: datetime) -> None:
-    """Those who must not stand in a list, as it is now: when the rows were written it was before another warning."""
-    address = ResidentAddress
-    refused = select(address.id).where(address.refused_until > now)
-    why = select(address.refused_why).where(address.id == Delivery.address_id).scalar_subquery()
-    await session.execute(
-        update(Delivery)
-        .where(loose, Delivery.address_id.in_(refused))
-        .values(state=DeliveryState.FAILED, reason=why, finished_at=now)
-        .execution_options(**_UNSYNCHRONIZED)
-    )
-    had_enough = select(address.id).where(address.mass_month == china_month(now), address.mass_count >= MASS_PER_MONTH)
-    await _one_by_one(session, and_(loose, Delivery.address_id.in_(had_enough)), now)
-
-
-async def _one_by_one(session: AsyncSession, which: ColumnElement[bool], now: datetime) -> None:
-    moved = await session.execute(
-        update(Delivery)
-        .where(which)
-        .values(route=DeliveryRoute.OUTBOX, mass_job_id=None, retry_at=now)
-        .execution_options(**_UNSYNCHRONIZED)
-        .returning(Delivery.station_id)
-    )
-    for station_id in set(moved.scalars()):
-        announce(session, Change(station_id, Kind.DELIVERIES, 0))
-
-
-async def _bundle(
-    session: AsyncSession, broadcast: Broadcast, channel: str, loose: ColumnElement[bool], size: int, now: datetime
-) -> None:
-    job = MassJob(
-        station_id=broadcast.station_id,
-        broadcast_id=broadcast.id,
-        channel=channel,
-        client_id=secrets.token_hex(16),  # 32 bytes, which is what the platform takes
-        state=MassJobState.QUEUED,
-        size=size,
-        retry_at=now,
-        created_at=now,
-    )
-    session.add(job)
-    await session.flush()
-    chosen = select(Delivery.id).where(loose).order_by(Delivery.id).limit(size)
-    await session.execute(
-        update(Delivery).where(Delivery.id.in_(chosen)).values(mass_job_id=job.id).execution_options(**_UNSYNCHRONIZED)
-    )
-    await _count(session, job.id, 1, now)
-
-
-async def _count(session: AsyncSession, job_id: int, change: int, now: datetime) -> None:
-    """Count a mass message at each recipient's address, before it is sent: two warnings at once must not both be the
-    fourth. What was not sent after all is given back."""
-    address, month = ResidentAddress, china_month(now)
-    recipients = select(Delivery.address_id).where(Delivery.mass_job_id == job_id)
-    # In one order for everybody: residents who write meanwhile change these rows too, and nobody waits in a circle.
-    await session.execute(select(address.id).where(address.id.in_(recipients)).order_by(address.id).with_for_update())
-    this_month = address.mass_month == month
-    before = case((this_month, address.mass_count), else_=0)
-    await session.execute(
-        update(address)
-        .where(address.id.in_(recipients), *([] if change > 0 else [this_month, address.mass_count > 0]))
-        .values(mass_month=month, mass_count=before + change)
-        .execution_options(**_UNSYNCHRONIZED)
-    )
-
-
 # --- submitting -----------------------------------------------------------------------------------------------------
 
 
@@ -194,8 +94,8 @@ async def claim(session: AsyncSession, station_id: int, *, now: datetime, parked
             continue
         addresses = await _recipients(session, job)
         if len(addresses) < 2 and not job.unknown:  # the others left since it was planned
-            await _count(session, job.id, -1, now)
-            await _one_by_one(session, and_(Delivery.mass_job_id == job.id, _is_waiting()), now)
+            await count_mass(session, job.id, -1, now)
+            await one_by_one(session, and_(Delivery.mass_job_id == job.id, _is_waiting()), now)
             _fail(job, None, "只剩一位居民，改为单独发送", now)
             continue
         _move(job, MassJobState.SENDING)
@@ -288,7 +188,7 @@ async def _give_up(
     await _end_rows(session, job, end, reason, code, now, unknown=unknown)
     _fail(job, code, reason, now)
     if not unknown:
-        await _count(session, job.id, -1, now)
+        await count_mass(session, job.id, -1, now)
     _announce(session, job)
 
 
@@ -313,7 +213,7 @@ async def _end_rows(
             retry_at=None,
             finished_at=now,
         )
-        .execution_options(**_UNSYNCHRONIZED)
+        .execution_options(synchronize_session=False)
     )
 
 
@@ -351,7 +251,7 @@ async def settle(session: AsyncSession, station_id: int, *, now: datetime) -> bo
         update(Delivery)
         .where(Delivery.id.in_(numbers))
         .values(state=DeliveryState.SENT, platform_id=job.msg_id, retry_at=None, finished_at=now)
-        .execution_options(**_UNSYNCHRONIZED)
+        .execution_options(synchronize_session=False)
     )
     await log_broadcast(session, await session.get_one(Broadcast, job.broadcast_id), numbers, now)
     job.settled_to = numbers[-1]
@@ -412,7 +312,7 @@ async def _apply(session: AsyncSession, job: MassJob, extra: Mapping[str, str], 
         reason = _REFUSALS.get(found[1], _FAILED) if found else _FAILED
         await _end_rows(session, job, DeliveryState.FAILED, reason, status, now)
         _fail(job, status, reason, now)
-        await _count(session, job.id, -1, now)
+        await count_mass(session, job.id, -1, now)
     _announce(session, job)
 
 
@@ -436,40 +336,3 @@ async def stop_waiting(session: AsyncSession, station_id: int, *, now: datetime)
         _move(job, MassJobState.DONE)
         job.reason, job.finished_at = NO_REPORT, now
         _announce(session, job)
-
-
-# --- for the result page --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What the platform says of all jobs of a warning. `filtered`: whom it left out, None while nobody knows."""
-
-    jobs: int
-    size: int
-    submitted: int
-    reported: int
-    filtered: int | None
-    reasons: list[str]
-
-    @property
-    def awaited(self) -> bool:
-        return self.reported < self.jobs
-
-
-async def summary(session: AsyncSession, broadcast_id: int) -> Summary | None:
-    """None when no mass job belongs to the warning."""
-    query = select(MassJob).where(MassJob.broadcast_id == broadcast_id).order_by(MassJob.id)
-    jobs = list((await session.execute(query)).scalars())
-    if not jobs:
-        return None
-    counted = [job for job in jobs if job.total is not None and job.filtered is not None]
-    filtered = sum(max(0, (job.total or 0) - (job.filtered or 0)) for job in counted)
-    return Summary(
-        jobs=len(jobs),
-        size=sum(job.size for job in jobs),
-        submitted=sum(job.size for job in jobs if job.submitted_at is not None),
-        reported=sum(job.finished_at is not None for job in jobs),
-        filtered=filtered if counted else None,
-        reasons=list(dict.fromkeys(job.reason for job in jobs if job.reason)),
-    )

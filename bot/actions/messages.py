@@ -36,9 +36,7 @@ def _key(message: Message) -> _Key:
 async def store(session: AsyncSession, station_id: int, messages: Sequence[Message], *, now: datetime) -> list[Stored]:
     """Write messages down in one statement; those that were there before keep their first row."""
     written = await session.execute(
-        insert_if_new(session, StoredMessage).returning(
-            StoredMessage.id, StoredMessage.channel, StoredMessage.address, StoredMessage.platform_id
-        ),
+        insert_if_new(session, StoredMessage, returning=("id", "channel", "address", "platform_id")),
         # By sender, so that two processes with the same messages never wait for each other; stable, so that the
         # numbers of one sender's messages follow their order.
         [columns_of(message, station_id, now) for message in sorted(messages, key=lambda m: (m.channel, m.sender))],

@@ -1,15 +1,18 @@
-"""Notices: which residents accepted them, and what became of each."""
+"""Notices that a message waits: which residents accepted them, promising them, what became of each."""
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.actions import ledger
 from bot.message import Message
+from bot.reach import Rules
 from bot.store.bulk import insert_if_new
+from bot.store.live import Change, Kind, announce
 from bot.store.models import Delivery, DeliveryRoute, DeliveryState, NoticeConsent, ResidentAddress
 
 EVENTS: Final = frozenset(
@@ -33,6 +36,37 @@ async def has_consent(session: AsyncSession, address_id: int, template_id: str) 
     """Whether the resident accepted notices of this template and nothing has said since that he did not."""
     query = select(exists().where(NoticeConsent.address_id == address_id, NoticeConsent.template_id == template_id))
     return bool((await session.execute(query)).scalar_one())
+
+
+async def promise(session: AsyncSession, rows: Sequence[Any], rules: Mapping[str, Rules], now: datetime) -> None:
+    """Tell the residents that a message waits (`rows`: its deliveries), as far as their channel needs no consent or
+    they gave it."""
+    templates = {row.id: rules[row.channel].consent_template for row in rows}
+    rows = [
+        row for row in rows if not templates[row.id] or await has_consent(session, row.address_id, templates[row.id])
+    ]
+    if not rows:
+        return
+    await session.execute(
+        insert(Delivery),
+        [
+            {
+                "station_id": row.station_id,
+                "message_id": row.message_id,
+                "resident_id": row.resident_id,
+                "address_id": row.address_id,
+                "channel": row.channel,
+                "route": DeliveryRoute.NOTICE,
+                "state": DeliveryState.QUEUED,
+                "rank": row.rank,
+                "retry_at": now,
+                "created_at": now,
+            }
+            for row in rows
+        ],
+    )
+    await ledger.notified(session, [row.address_id for row in rows], now)
+    announce(session, Change(rows[0].station_id, Kind.DELIVERIES, 0))
 
 
 async def withdraw(session: AsyncSession, address_id: int, template_id: str) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from bot import clock
-from bot.actions.tickets import answering_officers, is_on_duty
+from bot.actions.duties import answering_officers, is_on_duty
 from bot.store.models import (
     NOTICE_ARROWS,
     CommunityOfficer,

@@ -191,7 +191,7 @@ async def _said_elsewhere(
         "state": MessageState.HANDLED,
         "retry_at": None,
     }
-    written = await session.execute(insert_if_new(session, StoredMessage).returning(StoredMessage.id), [columns])
+    written = await session.execute(insert_if_new(session, StoredMessage, returning=("id",)), [columns])
     if written.first() is None:
         return
     conversation.last_message_at = now

@@ -1,17 +1,17 @@
-"""Tickets: opening, taking, answering, passing on and closing one matter; the queue and an honest estimate of it."""
+"""Tickets: opening, taking, answering, passing on and closing one matter."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import case, func, select, true
+from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
 from bot.actions import conversations, deliveries
 from bot.actions.audit import Actor, lock_chain, record
+from bot.actions.duties import ANSWERING_ROLES, is_on_duty
 from bot.actions.errors import ActionError, Conflict, NotAllowed
+from bot.actions.ownership import set_owner
 from bot.message import TEXT_LIMIT_CHARACTERS, Reply
 from bot.store.live import Change, Kind, announce
 from bot.store.models import (
@@ -26,26 +26,20 @@ from bot.store.models import (
     Officer,
     Outcome,
     Priority,
-    Resident,
-    Role,
     Station,
     StoredMessage,
     Ticket,
     TicketState,
 )
-from bot.store.queries import conversations_at
 
 PATIENCE = {  # how long a ticket may lie, or a call for help go unheard, before it is announced again
     Priority.URGENT: timedelta(minutes=1),
     Priority.HIGH: timedelta(minutes=10),
     Priority.NORMAL: timedelta(minutes=30),
 }
-ANSWERING_ROLES = (Role.OFFICER, Role.AUXILIARY, Role.CHIEF)
 REPLY_CHARACTERS = TEXT_LIMIT_CHARACTERS
 NOTE_CHARACTERS = 2000
 _SUBJECT_CHARACTERS = 60
-_ESTIMATE_TICKETS = 50  # how many recent answers the estimate is made from
-_ESTIMATE_DAYS = 14
 
 
 def rank(priority: Priority) -> int:
@@ -93,13 +87,9 @@ async def open_ticket(
 ) -> Ticket:
     """Put a matter into the officers' queue, or raise the one that is there already (never lower it)."""
     ticket = await unclosed(session, conversation.id)
-    actor = Actor(conversation.station_id)
     if ticket is not None:
         if rank(priority) < ticket.priority_rank:
-            ticket.priority, ticket.priority_rank = priority, rank(priority)
-            ticket.topic = topic or ticket.topic
-            ticket.subject = subject[:_SUBJECT_CHARACTERS] or ticket.subject
-            await record(session, actor, "ticket.raised", f"ticket:{ticket.id}", details={"priority": priority.value})
+            await _raise(session, ticket, priority, topic, subject)
         if priority is Priority.URGENT:
             await _call(session, ticket, now, timezone)
         else:
@@ -123,13 +113,21 @@ async def open_ticket(
     await session.flush()
     await record(
         session,
-        actor,
+        Actor(ticket.station_id),
         "ticket.opened",
         f"ticket:{ticket.id}",
         details={"number": ticket.number, "priority": priority.value, "topic": topic},
     )
     _announce(session, ticket, "urgent" if priority is Priority.URGENT else "opened")
     return ticket
+
+
+async def _raise(session: AsyncSession, ticket: Ticket, priority: Priority, topic: str | None, subject: str) -> None:
+    ticket.priority, ticket.priority_rank = priority, rank(priority)
+    ticket.topic = topic or ticket.topic
+    ticket.subject = subject[:_SUBJECT_CHARACTERS] or ticket.subject
+    details = {"priority": priority.value}
+    await record(session, Actor(ticket.station_id), "ticket.raised", f"ticket:{ticket.id}", details=details)
 
 
 async def _next_number(session: AsyncSession, station_id: int, now: datetime, timezone: str) -> str:
@@ -221,7 +219,7 @@ async def take(session: AsyncSession, ticket: Ticket, officer: Officer, *, actor
         raise Conflict("这条求助已由同事接手，如需接管请先请对方转交。")
     ticket.assignee_id, ticket.assigned_at = officer.id, now
     _silence(ticket)
-    await _set_owner(session, ticket, officer.id)
+    await set_owner(session, ticket, officer.id)
     await record(session, actor, "ticket.taken", f"ticket:{ticket.id}")
     _announce(session, ticket, "taken")
 
@@ -230,46 +228,6 @@ async def _may_be_taken_over(session: AsyncSession, ticket: Ticket, now: datetim
     holder = await session.get(Officer, ticket.assignee_id)
     station = await session.get_one(Station, ticket.station_id)
     return is_everybodys(ticket, holder, now, ZoneInfo(station.timezone))
-
-
-async def _set_owner(session: AsyncSession, ticket: Ticket, officer_id: int | None) -> Conversation:
-    """Who speaks in all conversations of the ticket's resident; locked, because the bot checks it when it sends.
-
-    Returns the conversation at the address where the resident is met now.
-    """
-    spoken = await conversations_at(session, ticket.station_id, ticket.resident_id, lock=True)
-    if officer_id is None:
-        officer_id = await _holder(session, ticket.station_id, ticket.resident_id, but=ticket.id)
-    for conversation in spoken:
-        conversation.owner_id = officer_id
-        conversation.dialogue = None
-        announce(session, Change(conversation.station_id, Kind.CONVERSATION, conversation.id, "owner"))
-    return conversations.where_met(spoken, ticket.conversation_id, clock.now())
-
-
-async def _holder(session: AsyncSession, station_id: int, resident_id: int, *, but: int | None = None) -> int | None:
-    """The officer who has a ticket of this resident: of several the one who took his first."""
-    query = (
-        select(Ticket.assignee_id)
-        .where(
-            Ticket.station_id == station_id,
-            Ticket.resident_id == resident_id,
-            Ticket.state.in_((TicketState.ASSIGNED, TicketState.WAITING)),
-            Ticket.id != but if but is not None else true(),
-        )
-        .order_by(Ticket.assigned_at, Ticket.id)
-        .limit(1)
-    )
-    return (await session.execute(query)).scalar_one_or_none()
-
-
-async def settle_owner(session: AsyncSession, station_id: int, resident_id: int) -> None:
-    """Addresses came to a resident or left him: whoever has a ticket of his holds all that he says, else the bot."""
-    holder = await _holder(session, station_id, resident_id)
-    for conversation in await conversations_at(session, station_id, resident_id, lock=True):
-        if conversation.owner_id != holder:
-            conversation.owner_id, conversation.dialogue = holder, None
-            announce(session, Change(station_id, Kind.CONVERSATION, conversation.id, "owner"))
 
 
 def check_owner(ticket: Ticket, officer: Officer) -> None:
@@ -290,7 +248,7 @@ async def reply(session: AsyncSession, ticket: Ticket, officer: Officer, said: R
     now = clock.now()
     if ticket.state is TicketState.WAITING:
         _move(ticket, TicketState.ASSIGNED)
-    conversation = await _set_owner(session, ticket, officer.id)
+    conversation = await set_owner(session, ticket, officer.id)
     message = await conversations.say(
         session, conversation, said, author=Author.OFFICER, now=now, officer_id=officer.id
     )
@@ -375,7 +333,7 @@ async def hand_over(session: AsyncSession, ticket: Ticket, officer: Officer, to:
         ticket.calling_since = now  # it rings for the colleague from now on
     if ticket.state is TicketState.WAITING:
         _move(ticket, TicketState.ASSIGNED)
-    await _set_owner(session, ticket, to.id)
+    await set_owner(session, ticket, to.id)
     await record(session, actor, "ticket.handed_over", f"ticket:{ticket.id}", details={"to": to.id})
     _announce(session, ticket, "handed")
 
@@ -386,7 +344,7 @@ async def release(session: AsyncSession, ticket: Ticket, officer: Officer, *, ac
     _move(ticket, TicketState.OPEN)
     ticket.assignee_id = ticket.assigned_at = None
     _silence(ticket)  # an urgent one rings for everybody again, as it lies in the queue
-    await _set_owner(session, ticket, None)
+    await set_owner(session, ticket, None)
     await record(session, actor, "ticket.released", f"ticket:{ticket.id}")
     _announce(session, ticket, "urgent" if ticket.priority is Priority.URGENT else "opened")
 
@@ -420,7 +378,7 @@ async def close(
     _move(ticket, TicketState.CLOSED)
     _silence(ticket)
     ticket.outcome, ticket.closed_at, ticket.money_saved_yuan = outcome, now, money_saved_yuan
-    conversation = await _set_owner(session, ticket, None)
+    conversation = await set_owner(session, ticket, None)
     if farewell.strip():
         await conversations.say(
             session, conversation, Reply(farewell.strip()), author=Author.OFFICER, now=now, officer_id=officer.id
@@ -433,110 +391,3 @@ async def close(
         details={"outcome": outcome.value, "money_saved_yuan": money_saved_yuan},
     )
     _announce(session, ticket, "closed")
-
-
-# --- the queue ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """What a waiting resident is told: his place (1 is next), minutes if there is a basis for them, who is on duty."""
-
-    place: int
-    minutes: int | None
-    on_duty: bool
-    next_duty: datetime | None
-
-
-async def waiting(
-    session: AsyncSession, ticket: Ticket, officers: Sequence[Officer], *, now: datetime, timezone: str
-) -> Wait:
-    """The place of an open ticket and an estimate from how long the last answers really took; None without a basis."""
-    before = (
-        await session.execute(
-            select(func.count())
-            .select_from(Ticket)
-            .where(
-                Ticket.station_id == ticket.station_id,
-                Ticket.state == TicketState.OPEN,
-                (Ticket.priority_rank < ticket.priority_rank)
-                | ((Ticket.priority_rank == ticket.priority_rank) & (Ticket.id < ticket.id)),
-            )
-        )
-    ).scalar_one()
-    zone = ZoneInfo(timezone)
-    on_duty = any(is_on_duty(officer, now, zone) for officer in officers)
-    upcoming = [moment for officer in officers if (moment := next_duty(officer, now, zone))]
-    return Wait(
-        place=before + 1,
-        minutes=await _usual_minutes(session, ticket.station_id, now) if on_duty else None,
-        on_duty=on_duty,
-        next_duty=min(upcoming, default=None),
-    )
-
-
-async def _usual_minutes(session: AsyncSession, station_id: int, now: datetime) -> int | None:
-    """How long three of four residents waited at most for an officer lately; None with fewer than 5 answers."""
-    rows = await session.execute(
-        select(Ticket.opened_at, Ticket.answered_at)
-        .where(
-            Ticket.station_id == station_id,
-            Ticket.answered_at.is_not(None),
-            Ticket.opened_at > now - timedelta(days=_ESTIMATE_DAYS),
-        )
-        .order_by(Ticket.id.desc())
-        .limit(_ESTIMATE_TICKETS)
-    )
-    minutes = sorted((answered - opened).total_seconds() / 60 for opened, answered in rows if answered is not None)
-    if len(minutes) < 5:
-        return None
-    return max(1, round(minutes[int(len(minutes) * 0.75)]))
-
-
-async def answering_officers(session: AsyncSession, station_id: int) -> list[Officer]:
-    """Everybody who may take a ticket."""
-    query = (
-        select(Officer)
-        .where(Officer.station_id == station_id, Officer.active, Officer.role.in_(ANSWERING_ROLES))
-        .order_by(Officer.id)
-    )
-    return list((await session.execute(query)).scalars())
-
-
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-def is_on_duty(officer: Officer, now: datetime, zone: ZoneInfo) -> bool:
-    local = now.astimezone(zone)
-    return any(start <= f"{local:%H:%M}" < end for start, end in _shifts(officer, local))
-
-
-def next_duty(officer: Officer, now: datetime, zone: ZoneInfo) -> datetime | None:
-    """When the officer's next shift begins, within a week."""
-    for days in range(8):
-        local = now.astimezone(zone) + timedelta(days=days)
-        for start, _end in _shifts(officer, local):
-            hour, minute = (int(part) for part in start.split(":"))
-            begins = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
-            if begins > now:
-                return begins
-    return None
-
-
-def _shifts(officer: Officer, day: datetime) -> list[tuple[str, str]]:
-    spans: list[str] = officer.duty.get(_DAYS[day.weekday()], [])
-    return sorted((start, end) for start, _, end in (span.partition("-") for span in spans))
-
-
-async def delivery_states(
-    session: AsyncSession, message_ids: Sequence[int]
-) -> dict[int, tuple[DeliveryState, str | None]]:
-    """How far each message got, and why not further: shown beside an officer's replies."""
-    rows = await session.execute(
-        select(Delivery.message_id, Delivery.state, Delivery.reason).where(Delivery.message_id.in_(message_ids))
-    )
-    return {message_id: (state, reason) for message_id, state, reason in rows if message_id is not None}
-
-
-async def resident_of(session: AsyncSession, ticket: Ticket) -> Resident:
-    return (await session.execute(select(Resident).where(Resident.id == ticket.resident_id))).scalar_one()

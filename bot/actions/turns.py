@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.actions import conversations, deliveries, ledger
+from bot.actions import conversations, ledger, waiting
 from bot.message import Reply
 from bot.reach import Grant
 from bot.router import KEEP, Answer, Turn
@@ -21,13 +21,53 @@ from bot.store.models import (
     DeliveryRoute,
     DeliveryState,
     MessageState,
-    StoredMessage,
 )
 from knowledge import Decision
 
 RETRY_AFTER = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
 _KEPT_CANDIDATES = 3
 _HANDED_OVER = (Decision.OFFICER, Decision.URGENT)
+
+_Messages, _Conversations, _Deliveries = (
+    Base.metadata.tables[name] for name in ("messages", "conversations", "deliveries")
+)
+# Made once: for a few rows, to put a statement together costs more than to run it.
+_SPEAKERS = (
+    select(_Conversations.c.id, _Conversations.c.owner_id, _Conversations.c.served_by)
+    .where(_Conversations.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(_Conversations.c.id)  # one order for everybody, so that two batches never wait for each other
+    .with_for_update()
+)
+_STILL_DUE = select(_Messages.c.id).where(
+    _Messages.c.id.in_(bindparam("ids", expanding=True)), _Messages.c.state == MessageState.RECEIVED
+)
+_UNDERSTAND = (
+    update(_Messages)
+    .where(_Messages.c.id == bindparam("of"))
+    .values(
+        {
+            name: bindparam(name, type_=_Messages.c[name].type)
+            for name in ("conversation_id", "state", "retry_at", "decision", "topic", "candidates", "words")
+        }
+    )
+)
+_TOUCH = (
+    update(_Conversations)
+    .where(_Conversations.c.id == bindparam("of"))
+    .values(
+        {
+            name: bindparam(name, type_=_Conversations.c[name].type)
+            for name in ("last_message_at", "last_topic", "dialogue")
+        }
+    )
+)
+_SAY = insert(_Messages).returning(_Messages.c.id, _Messages.c.in_reply_to)
+_PROMISE = insert(_Deliveries).returning(_Deliveries.c.id, _Deliveries.c.message_id)
+_MARK_SENT = (
+    update(_Deliveries)
+    .where(_Deliveries.c.id.in_(bindparam("ids", expanding=True)), _Deliveries.c.state == DeliveryState.SENDING)
+    .values(state=DeliveryState.SENT, finished_at=bindparam("now"), retry_at=None)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,71 +128,48 @@ async def write(session: AsyncSession, decided: Sequence[Decided], *, now: datet
 async def _lock_speakers(
     session: AsyncSession, conversation_ids: Sequence[int]
 ) -> dict[int, tuple[int | None, str | None]]:
-    rows = await session.execute(
-        select(Conversation.id, Conversation.owner_id, Conversation.served_by)
-        .where(Conversation.id.in_(conversation_ids))
-        .order_by(Conversation.id)  # one order for everybody, so that two batches never wait for each other
-        .with_for_update()
-    )
+    rows = await session.execute(_SPEAKERS, {"ids": conversation_ids})
     return {number: (owner_id, served_by) for number, owner_id, served_by in rows}
 
 
 async def _still_due(session: AsyncSession, stored_ids: Sequence[int]) -> set[int]:
     """Those of the messages nobody has dealt with; read after the lock, so that what another process did is seen."""
-    rows = await session.execute(
-        select(StoredMessage.id).where(StoredMessage.id.in_(stored_ids), StoredMessage.state == MessageState.RECEIVED)
-    )
-    return set(rows.scalars())
+    return set((await session.execute(_STILL_DUE, {"ids": stored_ids})).scalars())
 
 
 async def _understand(session: AsyncSession, turns: Sequence[Decided]) -> None:
     """How each message was understood, beside it."""
-    messages = Base.metadata.tables["messages"]
-    columns = [
-        {"of": turn.stored_id, "of_conversation": turn.conversation.id, **understood(turn.answer)} for turn in turns
-    ]
-    names = understood(turns[0].answer)
-    values = {name: bindparam(name, type_=messages.c[name].type) for name in names}
     await session.execute(
-        update(messages)
-        .where(messages.c.id == bindparam("of"))
-        .values(conversation_id=bindparam("of_conversation"), **values),
-        columns,
+        _UNDERSTAND,
+        [{"of": turn.stored_id, "conversation_id": turn.conversation.id, **understood(turn.answer)} for turn in turns],
     )
 
 
 async def _touch(session: AsyncSession, turns: Sequence[Decided], now: datetime) -> None:
     """What the conversation remembers of the turn."""
-    conversation = Base.metadata.tables["conversations"]
     await session.execute(
-        update(conversation)
-        .where(conversation.c.id == bindparam("of"))
-        .values(
-            last_message_at=now,
-            last_topic=bindparam("topic", type_=conversation.c.last_topic.type),
-            dialogue=bindparam("state", type_=conversation.c.dialogue.type),
-        ),
+        _TOUCH,
         [
             {
                 "of": turn.conversation.id,
-                "topic": turn.answer.topic or turn.conversation.last_topic,
-                "state": turn.conversation.dialogue if turn.answer.dialogue is KEEP else turn.answer.dialogue,
+                "last_message_at": now,
+                "last_topic": turn.answer.topic or turn.conversation.last_topic,
+                "dialogue": turn.conversation.dialogue if turn.answer.dialogue is KEEP else turn.answer.dialogue,
             }
             for turn in turns
         ],
     )
     acts = {turn.conversation.address_id: turn.grant for turn in turns if turn.is_act}
     await ledger.heard(session, acts, now)
-    await deliveries.release_held(session, list(acts), now=now)
+    await waiting.release_held(session, list(acts), now=now)
 
 
 async def _say(session: AsyncSession, turns: Sequence[Decided], now: datetime) -> dict[int, int]:
     """Log the replies and promise their delivery; returns delivery ids by message answered, if for the response."""
     if not turns:
         return {}
-    messages, promises = Base.metadata.tables["messages"], Base.metadata.tables["deliveries"]
     written = await session.execute(
-        insert(messages).returning(messages.c.id, messages.c.in_reply_to),
+        _SAY,
         [
             conversations.outgoing(
                 turn.conversation,
@@ -166,7 +183,7 @@ async def _say(session: AsyncSession, turns: Sequence[Decided], now: datetime) -
     )
     said = {in_reply_to: number for number, in_reply_to in written}
     promised = await session.execute(
-        insert(promises).returning(promises.c.id, promises.c.message_id),
+        _PROMISE,
         [
             conversations.delivery_of(
                 said[turn.stored_id],
@@ -196,7 +213,7 @@ async def act(session: AsyncSession, turn: Turn, answer: Answer, *, now: datetim
     message = turn.context.message
     if message.is_act:
         await ledger.heard(session, {turn.conversation.address_id: message.grant}, now)
-        await deliveries.release_held(session, [turn.conversation.address_id], now=now)
+        await waiting.release_held(session, [turn.conversation.address_id], now=now)
     announce(session, Change(turn.conversation.station_id, Kind.CONVERSATION, turn.conversation.id, "heard"))
     if reply is None or not reply.text:
         return None
@@ -233,12 +250,7 @@ def postpone(turn: Turn, *, now: datetime) -> bool:
 
 async def mark_sent(session: AsyncSession, delivery_ids: Sequence[int], *, now: datetime) -> None:
     """The responses carrying these replies have been written."""
-    await session.execute(
-        update(Delivery)
-        .where(Delivery.id.in_(delivery_ids), Delivery.state == DeliveryState.SENDING)
-        .values(state=DeliveryState.SENT, finished_at=now, retry_at=None)
-        .execution_options(synchronize_session=False)
-    )
+    await session.execute(_MARK_SENT, {"ids": delivery_ids, "now": now})
 
 
 async def mark_declined(session: AsyncSession, delivery_id: int, reason: str, *, now: datetime) -> None:

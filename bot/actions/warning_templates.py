@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import yaml
 
-from bot.actions.broadcasts import Audience, Draft, check_draft
+from bot.actions.audiences import Audience
+from bot.actions.broadcasts import Draft, check_draft
 from bot.actions.errors import ActionError
 from bot.actions.residents import OCCUPATIONS
 

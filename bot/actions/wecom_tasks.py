@@ -3,21 +3,18 @@
 Until WeCom says what became of it a recipient's delivery stays queued; nothing is called sent because it was handed in.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased, contains_eager
 
 from bot import clock
-from bot.actions import broadcasts, contacts, deliveries
+from bot.actions import broadcasts, contacts, deliveries, recipients
 from bot.actions.audit import Actor, record
-from bot.actions.broadcasts import seal_of
 from bot.actions.errors import ActionError
 from bot.store.access import NotFound, access_wecom_task
 from bot.store.live import Change, Kind, announce
@@ -25,25 +22,20 @@ from bot.store.models import (
     TASK_ARROWS,
     Broadcast,
     BroadcastState,
-    CommunityOfficer,
     Delivery,
-    DeliveryRoute,
     DeliveryState,
     Officer,
     ResidentAddress,
     TaskState,
     WeComTask,
 )
-from bot.wecom import CUSTOMERS_AT_ONCE, Fate
+from bot.wecom import Fate
 
 LEASE = timedelta(seconds=60)  # longer than any platform call
 BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60))
 POLLS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60))  # since it was handed in; then each day
 GIVEN_UP_AFTER = timedelta(days=7)
 REMINDERS_A_DAY = 3
-WAITS = "等待民警在企业微信确认"
-_CAPPED = "今天已收到过企业微信群发，明天再发"
-_NO_FRIEND_OFFICER = "没有民警的企业微信好友，发不到"
 _FATES: Final[Mapping[Fate, str]] = {Fate.NO_FRIEND: "不再是好友", Fate.HAD_ANOTHER: "本期已收到其他群发"}
 _NOT_TAKEN = "企业微信没有接受这位居民（不再是好友，或本期已收到其他群发）"
 _NEVER_TAPPED = "民警 7 天内没有在企业微信确认，没有发出"
@@ -51,7 +43,6 @@ _STOPPED = "已停止发送"
 _EXPIRED = "已过失效时间，不再发送"
 _UNKNOWN = "企业微信没有回执，不知任务是否建立。请民警在企业微信里查看，再决定是否另发"
 _CANCELLING = "cancelling"
-_GROUPED_AT_ONCE = 500  # deliveries looked at in one transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,155 +69,6 @@ def _move(task: WeComTask, state: TaskState) -> None:
     if state not in TASK_ARROWS[task.state]:
         raise LookupError(f"a task cannot go from {task.state} to {state}")
     task.state = state
-
-
-# --- from a warning to tasks ----------------------------------------------------------------------------------------
-
-
-async def take_over(session: AsyncSession, broadcast: Broadcast, channel: str) -> None:
-    """What was just written for residents on WeCom's channel waits for an officer and not for the outbox."""
-    await session.execute(
-        update(Delivery)
-        .where(
-            Delivery.broadcast_id == broadcast.id,
-            Delivery.channel == channel,
-            Delivery.route == DeliveryRoute.OUTBOX,
-            Delivery.state == DeliveryState.QUEUED,
-        )
-        .values(route=DeliveryRoute.TASK, retry_at=None, reason=WAITS)
-        .execution_options(synchronize_session=False)
-    )
-
-
-async def make(session: AsyncSession, station_id: int, *, a_day: int, timezone: str, now: datetime) -> int:
-    """Put waiting deliveries of warnings whose list is complete into their officers' tasks; how many were looked at.
-
-    The resident's community officer sends if he is a friend, else the friend who was added last. Who has had his
-    warnings of the day waits for tomorrow.
-    """
-    waiting = list(
-        (
-            await session.execute(
-                select(Delivery)
-                .join(Broadcast, Broadcast.id == Delivery.broadcast_id)
-                .where(
-                    Delivery.station_id == station_id,
-                    Delivery.route == DeliveryRoute.TASK,
-                    Delivery.state == DeliveryState.QUEUED,
-                    Delivery.task_id.is_(None),
-                    Broadcast.state == BroadcastState.SENDING,
-                    Broadcast.expanded,
-                    (Delivery.retry_at.is_(None)) | (Delivery.retry_at <= now),
-                )
-                .order_by(Delivery.broadcast_id, Delivery.id)
-                .limit(_GROUPED_AT_ONCE)
-                .with_for_update(of=Delivery, skip_locked=True)
-            )
-        ).scalars()
-    )
-    if not waiting:
-        return 0
-    addresses = [delivery.address_id for delivery in waiting if delivery.address_id is not None]
-    senders = await _senders(session, addresses)
-    today = now.astimezone(ZoneInfo(timezone)).replace(hour=0, minute=0, second=0, microsecond=0)
-    had = await _had(session, addresses, since=today)
-    groups: dict[tuple[int, int, str], list[Delivery]] = defaultdict(list)
-    for delivery in waiting:
-        sender = senders.get(delivery.address_id or 0)
-        if sender is None:
-            _skip(delivery, _NO_FRIEND_OFFICER, now)
-        elif had.get(delivery.address_id or 0, 0) >= a_day:
-            delivery.retry_at, delivery.reason = today + timedelta(days=1), _CAPPED
-        else:
-            had[delivery.address_id or 0] = had.get(delivery.address_id or 0, 0) + 1
-            groups[delivery.broadcast_id or 0, sender.id, sender.wecom_userid or ""].append(delivery)
-    for (broadcast_id, officer_id, userid), rows in groups.items():
-        await _put(session, station_id, broadcast_id, officer_id, userid, rows, now)
-    _announce(session, station_id, {delivery.broadcast_id for delivery in waiting})
-    return len(waiting)
-
-
-async def _put(
-    session: AsyncSession,
-    station_id: int,
-    broadcast_id: int,
-    officer_id: int,
-    userid: str,
-    rows: Sequence[Delivery],
-    now: datetime,
-) -> None:
-    """Into the officer's task that is still open for more, or a new one; at most CUSTOMERS_AT_ONCE in each."""
-    query = (
-        select(WeComTask)
-        .where(
-            WeComTask.broadcast_id == broadcast_id,
-            WeComTask.officer_id == officer_id,
-            WeComTask.userid == userid,
-            WeComTask.state == TaskState.NEW,
-        )
-        .order_by(WeComTask.id.desc())
-        .limit(1)
-        .with_for_update()  # nobody hands it in while more is put into it
-    )
-    task = (await session.execute(query)).scalar_one_or_none()
-    room = 0
-    if task is not None:
-        held = select(func.count()).select_from(Delivery).where(Delivery.task_id == task.id)
-        room = CUSTOMERS_AT_ONCE - (await session.execute(held)).scalar_one()
-    for delivery in rows:
-        if task is None or room <= 0:
-            task = WeComTask(
-                station_id=station_id,
-                broadcast_id=broadcast_id,
-                officer_id=officer_id,
-                userid=userid,
-                state=TaskState.NEW,
-                next_at=now,
-                created_at=now,
-            )
-            session.add(task)
-            await session.flush()
-            room = CUSTOMERS_AT_ONCE
-        delivery.task_id, delivery.retry_at, delivery.reason = task.id, None, WAITS
-        room -= 1
-
-
-async def _senders(session: AsyncSession, addresses: Sequence[int]) -> dict[int, Officer]:
-    """Who sends to each address."""
-    friends = await contacts.friends_of(session, addresses)
-    query = select(CommunityOfficer.community_id, CommunityOfficer.officer_id).where(
-        CommunityOfficer.officer_id.in_({officer.id for _, officer, _ in friends})
-    )
-    responsible = {(community, officer) for community, officer in await session.execute(query)}
-    chosen: dict[int, Officer] = {}
-    own: set[int] = set()  # addresses that have their community's officer
-    for contact, officer, community in friends:  # in the order they were added: the last one wins
-        is_own = (community, officer.id) in responsible
-        if is_own or contact.address_id not in own:
-            chosen[contact.address_id] = officer
-        if is_own:
-            own.add(contact.address_id)
-    return chosen
-
-
-async def _had(session: AsyncSession, addresses: Sequence[int], *, since: datetime) -> dict[int, int]:
-    """How many warnings each address has had, or is about to have, by task since then."""
-    query = (
-        select(Delivery.address_id, func.count())
-        .join(WeComTask, WeComTask.id == Delivery.task_id)
-        .where(
-            Delivery.address_id.in_(addresses),
-            Delivery.state.in_((DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.SENT)),
-            func.coalesce(WeComTask.submitted_at, WeComTask.created_at) >= since,
-        )
-        .group_by(Delivery.address_id)
-    )
-    return {address: count for address, count in await session.execute(query) if address is not None}
-
-
-def _skip(delivery: Delivery, reason: str, now: datetime) -> None:
-    delivery.state, delivery.reason, delivery.retry_at = DeliveryState.SKIPPED, reason, None
-    delivery.finished_at = now
 
 
 def _announce(session: AsyncSession, station_id: int, broadcast_ids: "set[int | None]") -> None:
@@ -272,7 +114,7 @@ def _not_to_be_sent(broadcast: Broadcast, now: datetime) -> str:
         return _EXPIRED
     if broadcast.state is not BroadcastState.SENDING:
         return _STOPPED
-    return "" if broadcast.seal == seal_of(broadcast) else "内容与审批不一致，已停止发送"
+    return "" if broadcasts.is_sealed(broadcast) else "内容与审批不一致，已停止发送"
 
 
 async def _end_interrupted(session: AsyncSession, station_id: int, now: datetime) -> None:
@@ -442,7 +284,7 @@ async def _end(session: AsyncSession, delivery: Delivery, state: DeliveryState, 
     delivery.platform_id, delivery.code, delivery.reason = code, None, None
     await session.flush()
     broadcast = await session.get_one(Broadcast, delivery.broadcast_id)
-    await deliveries.log_broadcast(session, broadcast, [delivery.id], now)
+    await recipients.log_broadcast(session, broadcast, [delivery.id], now)
 
 
 async def _skip_waiting(session: AsyncSession, task: WeComTask, reason: str, now: datetime) -> None:

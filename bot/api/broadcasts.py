@@ -10,9 +10,10 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
+from bot.actions import audiences, results
 from bot.actions import broadcasts as actions
-from bot.actions import mass
-from bot.actions.broadcasts import Audience, Draft, Reach
+from bot.actions.audiences import Audience, Reach
+from bot.actions.broadcasts import Draft
 from bot.actions.residents import OCCUPATIONS
 from bot.api.call import LARGEST_ID, Call
 from bot.api.guard import invalid
@@ -199,8 +200,8 @@ async def show_all(call: Call, asked: AskedBroadcasts) -> Broadcasts:
 async def show(call: Call, _given: Nothing) -> WholeBroadcast:
     async with call.store.read() as session:
         row = await access_broadcast(session, call.station_id, call.row_id)
-        progress = await actions.progress(session, row.id)
-        summary = await mass.summary(session, row.id)
+        progress = await results.progress(session, row.id)
+        summary = await results.mass_summary(session, row.id)
         sent_back = await last_sent_back(session, call.station_id, row.id)
         stopped = await stopped_because(session, call.station_id, row.id)
     return WholeBroadcast(
@@ -223,7 +224,7 @@ async def show(call: Call, _given: Nothing) -> WholeBroadcast:
     )
 
 
-def _mass(summary: mass.Summary | None) -> MassAnswer | None:
+def _mass(summary: results.MassSummary | None) -> MassAnswer | None:
     if summary is None:
         return None
     return MassAnswer(
@@ -239,7 +240,7 @@ async def reach(call: Call, given: AskedReach) -> ReachAnswer:
     """How many residents are meant right now, and a few of them, masked."""
     async with call.store.read() as session:
         await _check_communities(session, call, given.audience.communities)
-        found: Reach = await actions.reach(session, call.station_id, given.audience.audience())
+        found: Reach = await audiences.reach(session, call.station_id, given.audience.audience())
         samples = await residents_by_number(session, call.station_id, [resident.id for resident in found.samples])
     return ReachAnswer(
         count=found.count,

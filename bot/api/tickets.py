@@ -8,7 +8,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
-from bot.actions import ledger
+from bot.actions import duties, ledger
 from bot.actions import tickets as actions
 from bot.actions.audit import record, viewed_lately
 from bot.actions.conversations import where_met
@@ -230,7 +230,7 @@ async def show(call: Call, asked: AskedTicket) -> WholeTicket:
         colleagues=tuple(
             Person.of(officer)
             for officer in page.officers.values()
-            if officer.active and officer.role in actions.ANSWERING_ROLES and officer.id != call.officer.id
+            if officer.active and officer.role in duties.ANSWERING_ROLES and officer.id != call.officer.id
         ),
     )
 

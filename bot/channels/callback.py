@@ -1,7 +1,7 @@
-"""The edge of every callback: how much of a request is read, and the two answers that say nothing."""
+"""The edge of every callback: its address, how much of a request is read, and the two answers that say nothing."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
@@ -9,12 +9,28 @@ from aiohttp import web
 
 from bot.channels.base import REFUSED_BECAUSE
 from bot.channels.metrics import REFUSED_CALLBACKS
-from bot.channels.wechat_envelope import BODY_LIMIT_BYTES, Reason, RefusedError
+from bot.channels.wechat_envelope import BODY_LIMIT_BYTES, Envelope, Reason, RefusedError
 
 BODY_SECONDS = 3.0  # to read a body of at most 64 KiB; the platforms hang up after 5
 NO_STORE: Final[Mapping[str, str]] = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 _log = structlog.get_logger(__name__)
+
+
+def callback_routes(
+    channel: str, envelope: Envelope, receive: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> list[web.RouteDef]:
+    """The address a channel's platform calls. By GET it asks whether the address is ours, and may ask again at any
+    time."""
+
+    async def check_address(request: web.Request) -> web.Response:
+        try:
+            return _echoed(envelope.check_echo(request.query))
+        except RefusedError as refusal:
+            return refused(channel, refusal.reason)
+
+    path = f"/callback/{channel}"
+    return [web.get(path, check_address, allow_head=False), web.post(path, receive)]
 
 
 async def read_body(request: web.Request, *, seconds: float = BODY_SECONDS) -> bytes:
@@ -44,7 +60,7 @@ def refused(channel: str, reason: Reason) -> web.Response:
     return response
 
 
-def echoed(echo: str) -> web.Response:
+def _echoed(echo: str) -> web.Response:
     """The answer to an address check: the plain echo and nothing round it."""
     return web.Response(body=echo.encode(), content_type="text/plain", headers=NO_STORE)
 

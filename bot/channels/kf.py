@@ -21,7 +21,7 @@ from bot.channels.base import (
     TokenStore,
     Unanswered,
 )
-from bot.channels.callback import BODY_SECONDS, echoed, read_body, refused, taken
+from bot.channels.callback import BODY_SECONDS, callback_routes, read_body, refused, taken
 from bot.channels.kf_messages import TEXT_LIMIT_BYTES, Page, Part, number_of, page_of, parts
 from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import TOTAL_SECONDS
@@ -85,12 +85,7 @@ class Kf:
         self._servicers = settings.servicers
         self._stream = stream
         self._body_seconds = body_seconds
-        self._envelope = WeComEnvelope(
-            token=settings.token.get_secret_value(),
-            aes_keys=settings.aes_keys,
-            receive_id=settings.corp_id,
-            skew_seconds=settings.clock_skew_seconds,
-        )
+        self._envelope = WeComEnvelope.of(settings, settings.corp_id)
         self._api = WeComApi(
             channel=settings.name,
             corp_id=settings.corp_id,
@@ -108,8 +103,7 @@ class Kf:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[web.RouteDef]:
-        path = f"/callback/{self.name}"
-        return [web.get(path, self._check_address, allow_head=False), web.post(path, self._receive)]
+        return callback_routes(self.name, self._envelope, self._receive)
 
     async def stop(self, _app: web.Application | None = None) -> None:
         """Read no further; what has been read is stored."""
@@ -141,13 +135,6 @@ class Kf:
         await self._api.close()
 
     # -- woken ------------------------------------------------------------------------------------------------------
-
-    async def _check_address(self, request: web.Request) -> web.Response:
-        """The platform asks whether this address is ours; it may ask again at any time."""
-        try:
-            return echoed(self._envelope.check_echo(request.query))
-        except RefusedError as refusal:
-            return refused(self.name, refusal.reason)
 
     async def _receive(self, request: web.Request) -> web.Response:
         """Says only that there is something to fetch: answered at once, whatever fetching it may take."""

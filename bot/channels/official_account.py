@@ -20,7 +20,7 @@ from bot.channels.base import (
     TokenStore,
     Waiting,
 )
-from bot.channels.callback import BODY_SECONDS, NO_STORE, echoed, read_body, refused, taken
+from bot.channels.callback import BODY_SECONDS, NO_STORE, callback_routes, read_body, refused, taken
 from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import LOST, TOTAL_SECONDS
 from bot.channels.platform_checks import check_api
@@ -88,13 +88,7 @@ class OfficialAccount:
             part_bytes=PART_LIMIT_BYTES,
         )
         self._body_seconds = body_seconds
-        self._envelope = Envelope(
-            token=settings.token.get_secret_value(),
-            aes_keys=settings.aes_keys,
-            receive_id=settings.app_id,
-            skew_seconds=settings.clock_skew_seconds,
-            allow_plaintext=settings.allow_plaintext,
-        )
+        self._envelope = Envelope.of(settings, settings.app_id, allow_plaintext=settings.allow_plaintext)
         self._api = WeChatApi(
             channel=settings.name,
             app_id=settings.app_id,
@@ -109,8 +103,7 @@ class OfficialAccount:
         self._menu = settings.menu
 
     def routes(self) -> list[web.RouteDef]:
-        path = f"/callback/{self.name}"
-        return [web.get(path, self._check_address, allow_head=False), web.post(path, self._receive)]
+        return callback_routes(self.name, self._envelope, self._receive)
 
     async def close(self) -> None:
         await self._api.close()
@@ -139,14 +132,6 @@ class OfficialAccount:
 
     # -- in --------------------------------------------------------------------------------------------------------
 
-    async def _check_address(self, request: web.Request) -> web.Response:
-        """The platform asks whether this address is ours; it may ask again at any time."""
-        try:
-            echo = self._envelope.check_echo(request.query)
-        except RefusedError as refusal:
-            return refused(self.name, refusal.reason)
-        return echoed(echo)
-
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         monotonic = asyncio.get_running_loop().time
         arrived_at = monotonic()
@@ -167,9 +152,10 @@ class OfficialAccount:
             UNSTORED_MESSAGES.labels(self.name).inc()
             _log.error("message not stored", channel=self.name, error=type(error).__name__)
             return web.Response(status=500)
-        if answer is None or not self._fits_in_response(answer.reply):
+        words = "" if answer is None else self._in_response(answer.reply)
+        if answer is None or not words:
             return taken()
-        return await self._answer(request, opened, answer)
+        return await self._answer(request, opened, words, answer)
 
     def _count_unknown(self, message: Message) -> None:
         if message.kind is MessageKind.UNKNOWN:
@@ -177,15 +163,18 @@ class OfficialAccount:
         elif message.event is not None and message.event.kind is EventKind.OTHER:
             UNKNOWN_MESSAGES.labels(self.name, "event").inc()
 
-    def _fits_in_response(self, reply: Reply) -> bool:
-        """Whether the response can carry the whole reply. What cannot is not confirmed, so the outbox sends it all."""
-        if reply.picture is not None or not (reply.text or reply.choices):
-            return False
-        return fits_passive(words_for_xml(with_choices(reply))) or not self.rules.writes_later
+    def _in_response(self, reply: Reply) -> str:
+        """The words of a reply that the response can carry as a whole; "" for another, which is not confirmed, so that
+        the outbox sends it all. Cut only where nothing can follow: on an account that cannot write later."""
+        if reply.picture is not None:
+            return ""
+        words = words_for_xml(with_choices(reply))
+        if fits_passive(words):
+            return words
+        return "" if self.rules.writes_later else cut_for_passive(words)
 
-    async def _answer(self, request: web.Request, opened: Opened, answer: Answer) -> web.StreamResponse:
-        # Cut only where nothing can follow: an account that cannot write later.
-        xml = self._envelope.answer_text(opened, cut_for_passive(words_for_xml(with_choices(answer.reply))))
+    async def _answer(self, request: web.Request, opened: Opened, words: str, answer: Answer) -> web.StreamResponse:
+        xml = self._envelope.answer_text(opened, words)
         response = web.Response(body=xml.encode(), content_type="application/xml", charset="utf-8", headers=NO_STORE)
         try:
             await response.prepare(request)

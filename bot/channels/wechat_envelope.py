@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 from xml.parsers import expat
 
 from multidict import MultiMapping
@@ -25,6 +25,7 @@ from wechatpy.replies import TextReply
 from wechatpy.utils import WeChatSigner
 
 from bot import clock
+from bot.config import CallbackSettings
 
 BODY_LIMIT_BYTES = 64 * 1024  # a compat-mode text message of the longest kind is under 12 KiB
 
@@ -119,6 +120,17 @@ class Envelope:
             raise ValueError("a callback needs a token and an EncodingAESKey of 43 letters and digits")
         self._openers = [WeChatCipher(key) for key in keys]
         self._sealers = [_Crypto(token, key, receive_id) for key in aes_keys]
+
+    @classmethod
+    def of(cls, settings: CallbackSettings, receive_id: str, *, allow_plaintext: bool = False) -> Self:
+        """The envelope of a channel with these settings."""
+        return cls(
+            token=settings.token.get_secret_value(),
+            aes_keys=settings.aes_keys,
+            receive_id=receive_id,
+            skew_seconds=settings.clock_skew_seconds,
+            allow_plaintext=allow_plaintext,
+        )
 
     # -- in --------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from bot import clock
 from bot.channels.base import Failure, Picture, SendError, Sent, TokenStore
-from bot.channels.callback import echoed, read_body, refused, taken
+from bot.channels.callback import callback_routes, read_body, refused, taken
 from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import TOTAL_SECONDS
 from bot.channels.wechat_envelope import Fields, Reason, RefusedError, WeComEnvelope
@@ -83,17 +83,11 @@ class WeComChannel:
         self.rules = Rules(by_officer=True)
         self.app = WeCom(settings, tokens=tokens, call_seconds=call_seconds)
         self._desk = desk
-        self._envelope = WeComEnvelope(
-            token=settings.token.get_secret_value(),
-            aes_keys=settings.aes_keys,
-            receive_id=settings.corp_id,
-            skew_seconds=settings.clock_skew_seconds,
-        )
+        self._envelope = WeComEnvelope.of(settings, settings.corp_id)
         self._greetings: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[web.RouteDef]:
-        path = f"/callback/{self.name}"
-        return [web.get(path, self._check_address, allow_head=False), web.post(path, self._receive)]
+        return callback_routes(self.name, self._envelope, self._receive)
 
     async def close(self) -> None:
         if self._greetings:
@@ -105,12 +99,6 @@ class WeComChannel:
         return await self.app.check()
 
     # -- in --------------------------------------------------------------------------------------------------------
-
-    async def _check_address(self, request: web.Request) -> web.Response:
-        try:
-            return echoed(self._envelope.check_echo(request.query))
-        except RefusedError as refusal:
-            return refused(self.name, refusal.reason)
 
     async def _receive(self, request: web.Request) -> web.Response:
         try:

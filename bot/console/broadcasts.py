@@ -9,9 +9,10 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
+from bot.actions import audiences, results, wecom_tasks
 from bot.actions import broadcasts as actions
-from bot.actions import mass, wecom_tasks
-from bot.actions.broadcasts import Audience, Draft
+from bot.actions.audiences import Audience
+from bot.actions.broadcasts import Draft
 from bot.actions.errors import ActionError
 from bot.actions.residents import OCCUPATIONS, communities
 from bot.actions.warning_templates import TEMPLATES, WarningTemplate
@@ -195,7 +196,7 @@ async def _reached(visit: Visit, session: AsyncSession, filled: Filled, places: 
     names = {place.id: place.name for place in places}
     try:
         audience = _audience(filled, places)
-        found = await actions.reach(session, visit.station_id, audience)
+        found = await audiences.reach(session, visit.station_id, audience)
     except ActionError as problem:
         return {"reach": None, "reach_problem": str(problem), "audience_words": "", "place_names": names}
     return {"reach": found, "reach_problem": "", "audience_words": in_words(audience, names), "place_names": names}
@@ -291,10 +292,10 @@ async def show(visit: Visit) -> web.StreamResponse:
         audience = Audience.from_json(row.audience)
         missed, more = await undelivered(session, visit.station_id, row.id, number)
         values: dict[str, Any] = {
-            "progress": await actions.progress(session, row.id),
+            "progress": await results.progress(session, row.id),
             "tasks": await wecom_tasks.of_broadcast(session, row.id, now=clock.now()),
-            "mass": await mass.summary(session, row.id),
-            "reach": await actions.reach(session, visit.station_id, audience),
+            "mass": await results.mass_summary(session, row.id),
+            "reach": await audiences.reach(session, visit.station_id, audience),
             "weeks": await weeks_of(session, visit.station_id, row.id) if row.repeat is Repeat.WEEKLY else [],
             "sent_back": await last_sent_back(session, visit.station_id, row.id)
             if row.state is BroadcastState.DRAFT

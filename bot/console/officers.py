@@ -8,8 +8,8 @@ from aiohttp import web
 from multidict import MultiDict, MultiDictProxy
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.actions import duties, tickets
 from bot.actions import officers as actions
-from bot.actions import tickets
 from bot.actions.errors import ActionError
 from bot.actions.residents import communities
 from bot.console.texts import DAYS
@@ -127,7 +127,7 @@ async def save(visit: Visit) -> web.StreamResponse:
         if visit.desk.wecom is not None:
             await actions.set_wecom(session, officer, visit.text("wecom_userid"), actor=visit.actor)
         await actions.set_role(session, officer, role, actor=visit.actor)
-        if role not in tickets.ANSWERING_ROLES:
+        if role not in duties.ANSWERING_ROLES:
             await _give_back(visit, session, officer)
         if {day: list(spans) for day, spans in duty.items() if spans} != officer.duty:
             await actions.set_duty(session, officer, duty, actor=visit.actor)

@@ -9,7 +9,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
-from bot.actions import ledger, media, parking, residents
+from bot.actions import duties, ledger, media, parking, residents
 from bot.actions import tickets as actions
 from bot.actions.audit import record, viewed_lately
 from bot.actions.conversations import where_met
@@ -169,9 +169,9 @@ async def _show(visit: Visit, *, revealed: bool) -> web.StreamResponse:
         colleagues=[
             colleague
             for colleague in page.officers.values()
-            if colleague.active and colleague.role in actions.ANSWERING_ROLES and colleague.id != officer.id
+            if colleague.active and colleague.role in duties.ANSWERING_ROLES and colleague.id != officer.id
         ],
-        on_duty={row.id for row in page.officers.values() if actions.is_on_duty(row, now, visit.desk.zone)},
+        on_duty={row.id for row in page.officers.values() if duties.is_on_duty(row, now, visit.desk.zone)},
         looking=visit.console.presence.names(ticket.id, but=officer.id),
         reach=_reach(visit, met.address),
         revealed=revealed,

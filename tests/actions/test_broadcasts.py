@@ -5,9 +5,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
-from bot.actions import broadcasts, deliveries
+from bot.actions import broadcasts, results, waiting
+from bot.actions.audiences import Audience
 from bot.actions.audit import Actor
-from bot.actions.broadcasts import Audience, Draft
+from bot.actions.broadcasts import Draft
 from bot.channels.base import Failure, SendError
 from bot.reach import Rules
 from bot.store import access
@@ -143,7 +144,7 @@ async def test_the_result_page_counts_states_and_names_reasons(house: House, fro
     house.channel.script.extend([refused, None, refused, SendError(Failure.LATER, "45015", "48小时内没有互动")])
     await tick(house)
     async with house.store.read() as session:
-        progress = await broadcasts.progress(session, number)
+        progress = await results.progress(session, number)
     ends = {DeliveryState.FAILED: 2, DeliveryState.SENT: 1, DeliveryState.SKIPPED: 1}
     assert progress.states == {**ends, DeliveryState.QUEUED: 1}
     assert (progress.total, progress.arrived, progress.ended, progress.waiting) == (5, 1, 4, 1)
@@ -152,8 +153,8 @@ async def test_the_result_page_counts_states_and_names_reasons(house: House, fro
     frozen.now += broadcasts.DEFAULT_LIFE
     await tick(house)
     async with house.store.read() as session:
-        progress = await broadcasts.progress(session, number)
+        progress = await results.progress(session, number)
     assert dict(progress.reasons) == {
-        "居民没有关注": 2, deliveries.STALE_WARNING_REASON: 1, "居民没有可用的联系渠道": 1
+        "居民没有关注": 2, waiting.STALE_WARNING_REASON: 1, "居民没有可用的联系渠道": 1
     }  # fmt: skip
     assert await states(house) == [BroadcastState.DONE]

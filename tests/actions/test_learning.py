@@ -42,8 +42,8 @@ def time() -> Any:
 
 
 @pytest.fixture
-async def house(furnished_sqlite_url: str, time: FrozenClock) -> AsyncIterator[House]:
-    async with House.opened(furnished_sqlite_url) as house:
+async def house(furnished_url: str, time: FrozenClock) -> AsyncIterator[House]:
+    async with House.opened(furnished_url) as house:
         yield house
 
 
@@ -139,9 +139,9 @@ async def test_what_has_been_learnt_since_is_not_listed(house: House, knowledge:
     assert await found(house, knowledge) == []
 
 
-async def test_other_stations_questions_are_theirs(house: House, sqlite_url: str) -> None:
+async def test_other_stations_questions_are_theirs(house: House, furnished_url: str) -> None:
     await house.hear("麒麟证在哪里办")
-    async with House.opened(sqlite_url, name="柳岸派出所") as other:
+    async with House.opened(furnished_url, name="柳岸派出所") as other:
         assert await found(other) == []
 
 
@@ -568,8 +568,8 @@ async def test_a_setting_that_no_answer_can_hold_is_refused(house: House, typed:
             )
 
 
-async def test_live_content_is_the_stations_own(house: House, desk: Desk, sqlite_url: str) -> None:
+async def test_live_content_is_the_stations_own(house: House, desk: Desk, furnished_url: str) -> None:
     await desk.make_live("idcard.lost", "麒麟本本整丢哒")
-    async with House.opened(sqlite_url, name="柳岸派出所") as other, other.store.read() as session:
+    async with House.opened(furnished_url, name="柳岸派出所") as other, other.store.read() as session:
         assert await live_content(session, other.station.id) == {}
     assert await house.count(StoredMessage) == 0

@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
 from bot.actions import audit, broadcasts, conversations, linking, residents, tickets
+from bot.actions.audiences import Audience
 from bot.actions.audit import Actor
-from bot.actions.broadcasts import Audience, Draft
+from bot.actions.broadcasts import Draft
 from bot.actions.conversations import Address
 from bot.actions.errors import Conflict
 from bot.message import Reply

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from bot.actions import tickets
+from bot.actions import duties, tickets
 from bot.actions.audit import Actor
 from bot.actions.errors import ActionError, Conflict, NotAllowed
 from bot.message import Reply
@@ -392,8 +392,8 @@ NIGHTS = {"mon": ["22:00-24:00"], "tue": ["00:00-06:00"]}  # one night, written 
 )
 def test_on_duty_and_when_next(duty: dict[str, list[str]], moment: str, on_duty: bool, next_begins: str | None) -> None:
     now = local(moment).astimezone(UTC)
-    assert tickets.is_on_duty(officer(duty), now, SHANGHAI) is on_duty
-    begins = tickets.next_duty(officer(duty), now, SHANGHAI)
+    assert duties.is_on_duty(officer(duty), now, SHANGHAI) is on_duty
+    begins = duties.next_duty(officer(duty), now, SHANGHAI)
     assert begins == (local(next_begins) if next_begins else None)
 
 
@@ -404,12 +404,12 @@ MINUTES = st.integers(0, 24 * 60 - 1)
 def test_duty_agrees_with_counting_minutes(start: int, length: int, day: int, moment: int) -> None:
     end = min(start + length, 24 * 60)
     clock = [f"{minutes // 60:02d}:{minutes % 60:02d}" for minutes in (start, end)]
-    duty = {tickets._DAYS[day]: ["-".join(clock)]}
+    duty = {duties._DAYS[day]: ["-".join(clock)]}
     monday = local("2026-11-23T00:00")
     now = monday + timedelta(minutes=moment)
     in_week = moment % (7 * 24 * 60) - day * 24 * 60
-    assert tickets.is_on_duty(officer(duty), now.astimezone(UTC), SHANGHAI) == (start <= in_week < end)
-    begins = tickets.next_duty(officer(duty), now.astimezone(UTC), SHANGHAI)
+    assert duties.is_on_duty(officer(duty), now.astimezone(UTC), SHANGHAI) == (start <= in_week < end)
+    begins = duties.next_duty(officer(duty), now.astimezone(UTC), SHANGHAI)
     assert begins is not None
     minutes = start + day * 24 * 60 - moment % (7 * 24 * 60)
     assert begins - now == timedelta(minutes=minutes if minutes > 0 else minutes + 7 * 24 * 60)

@@ -5,6 +5,7 @@ from typing import Any
 
 from bot import clock
 from bot.actions import broadcasts as actions
+from bot.actions import recipients
 from bot.store.models import Broadcast
 from tests.support.station import FrozenClock
 
@@ -35,7 +36,7 @@ async def expand(house: House, path: str) -> None:
     async with house.store.write() as session:
         row = await session.get_one(Broadcast, int(path.rsplit("/", 1)[1]))
         await actions.start(session, row)
-        while await actions.expand(session, row, {}):
+        while await recipients.expand(session, row, {}):
             pass
 
 

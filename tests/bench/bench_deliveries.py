@@ -16,9 +16,10 @@ import uvloop
 from sqlalchemy import insert
 
 from bot import clock
-from bot.actions import broadcasts, mass
+from bot.actions import broadcasts, results
+from bot.actions.audiences import Audience
 from bot.actions.audit import Actor
-from bot.actions.broadcasts import Audience, Draft
+from bot.actions.broadcasts import Draft
 from bot.app import PROGRAM, Program, create_app
 from bot.message import Message, MessageKind
 from bot.store.models import (
@@ -226,12 +227,12 @@ async def _send(program: Program, number: int) -> float:
         while not submitted and not sending.done():
             await asyncio.sleep(0.05)
             async with program.runtime.store.read() as session:
-                known = await mass.summary(session, number)
+                known = await results.mass_summary(session, number)
             if known is not None and known.submitted == known.size:
                 submitted = time.perf_counter() - started
         await sending
         async with program.runtime.store.read() as session:
-            found = await broadcasts.progress(session, number)
+            found = await results.progress(session, number)
             begun = (await session.get_one(Broadcast, number)).expanded
         if begun and found.submitted == found.total:
             return submitted
@@ -290,7 +291,7 @@ async def _mass(platform: Platform, folder: Path) -> None:
 
 async def _mass_calls(program: Program, number: int) -> int:
     async with program.runtime.store.read() as session:
-        found = await mass.summary(session, number)
+        found = await results.mass_summary(session, number)
     assert found is not None
     return found.jobs
 

@@ -14,8 +14,9 @@ from yarl import URL
 
 from bot import clock
 from bot.actions import broadcasts, contacts, conversations, officers, tickets
+from bot.actions.audiences import Audience
 from bot.actions.audit import Actor
-from bot.actions.broadcasts import Audience, Draft
+from bot.actions.broadcasts import Draft
 from bot.actions.conversations import Address
 from bot.adapters import StoredTokens
 from bot.channels.wecom import WeComChannel

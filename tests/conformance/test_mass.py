@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from bot.actions import broadcasts, mass
+from bot.actions import broadcasts, mass, mass_planning, recipients, results
+from bot.actions.audiences import Audience
 from bot.actions.audit import Actor
-from bot.actions.broadcasts import Audience, Draft
+from bot.actions.broadcasts import Draft
 from bot.store import access
 from bot.store.models import (
     Author,
@@ -56,14 +57,14 @@ async def state(account: Account, number: int) -> BroadcastState:
     return row.state
 
 
-async def progress(account: Account, number: int) -> broadcasts.Progress:
+async def progress(account: Account, number: int) -> results.Progress:
     async with account.house.store.read() as session:
-        return await broadcasts.progress(session, number)
+        return await results.progress(session, number)
 
 
-async def summary(account: Account, number: int) -> mass.Summary:
+async def summary(account: Account, number: int) -> results.MassSummary:
     async with account.house.store.read() as session:
-        found = await mass.summary(session, number)
+        found = await results.mass_summary(session, number)
     assert found is not None
     return found
 
@@ -105,7 +106,7 @@ async def test_one_more_than_a_list_holds_makes_two_lists_of_half_the_size(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """10,001 residents are two calls, and none of them has a single recipient; here with a list of ten."""
-    monkeypatch.setattr(mass, "BATCH_MOST", 10)
+    monkeypatch.setattr(mass_planning, "BATCH_MOST", 10)
     people = await account.people(11)
     await warn(account)
     await account.works()
@@ -245,8 +246,8 @@ async def test_a_process_killed_while_submitting_leaves_a_job_that_is_taken_agai
             await broadcasts.start(session, row)
             rules = {account.channel.name: account.channel.rules}
             while not row.expanded:
-                await broadcasts.expand(session, row, rules)
-            await mass.plan(session, row, rules, now=account.clock.now)
+                await recipients.expand(session, row, rules)
+            await mass_planning.plan(session, row, rules, now=account.clock.now)
     async with account.house.store.write() as session:  # given to the platform, and then the power went
         bundle = await mass.claim(session, account.house.station.id, now=account.clock.now)
     assert bundle is not None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bot.actions import deliveries, ledger, residents, tickets
+from bot.actions import ledger, parcels, residents, tickets
 from bot.actions.audit import Actor
 from bot.channels.metrics import PLATFORM_ERRORS
 from bot.reach import When
@@ -372,13 +372,13 @@ async def test_what_the_window_has_no_room_for_is_offered_and_comes_when_asked_f
     await account.works()
     shown = account.texts()[3:]
     assert len(shown) == 2
-    assert shown[-1].endswith(deliveries.MORE_HINT)
+    assert shown[-1].endswith(parcels.MORE_HINT)
     assert all(len(part.encode()) <= 2048 for part in shown)
     assert (await account.row_of(text)).waits
     assert await account.hears("继续") == ""
     await account.works()
     shown = account.texts()[3:]
-    together = "".join(shown).replace(deliveries.MORE_HINT, "")
+    together = "".join(shown).replace(parcels.MORE_HINT, "")
     assert together.replace("\n", "") == text.replace("\n", "")
 
 

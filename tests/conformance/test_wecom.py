@@ -16,7 +16,7 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 from yarl import URL
 
-from bot.actions import officer_notices, officers, wecom_tasks
+from bot.actions import officer_notices, officers, wecom_planning, wecom_tasks
 from bot.actions.audit import Actor
 from bot.app import PROGRAM, create_app
 from bot.store.models import (
@@ -435,7 +435,7 @@ async def _die_while_handing_in(office: Office) -> None:
     """Claimed, and then nothing more."""
     now = office.frozen.now
     async with office.house.store.write() as session:
-        await wecom_tasks.make(session, office.house.station.id, a_day=1, timezone="Asia/Shanghai", now=now)
+        await wecom_planning.make(session, office.house.station.id, a_day=1, timezone="Asia/Shanghai", now=now)
         assert await wecom_tasks.claim_new(session, office.house.station.id, now=now) is not None
 
 
@@ -454,8 +454,8 @@ async def test_48_one_task_for_each_officer_and_the_residents_own_officer_sends(
 async def test_48_more_friends_than_a_task_takes_are_several_tasks(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.actions.wecom_tasks.CUSTOMERS_AT_ONCE", 3)  # 10,000 in WeCom
-    monkeypatch.setattr("bot.actions.wecom_tasks._GROUPED_AT_ONCE", 2)
+    monkeypatch.setattr("bot.actions.wecom_planning.CUSTOMERS_AT_ONCE", 3)  # 10,000 in WeCom
+    monkeypatch.setattr("bot.actions.wecom_planning._GROUPED_AT_ONCE", 2)
     monkeypatch.setattr("scheduler.wecom.WRITTEN_AT_ONCE", 2)
     await office.befriend(*(f"wmMany-{number}" for number in range(7)))
     warning = await office.warn()

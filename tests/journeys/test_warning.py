@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from bot.actions import broadcasts
+from bot.actions import broadcasts, recipients, results
 from bot.channels.base import Failure, SendError
 from bot.console.app import ConsoleDesk, add_console
 from bot.reach import Rules
@@ -120,7 +120,7 @@ class Village:
 
     async def ends(self, number: int) -> dict[DeliveryState, int]:
         async with self.store.read() as session:
-            return (await broadcasts.progress(session, number)).states
+            return (await results.progress(session, number)).states
 
     async def children(self, number: int) -> list[Broadcast]:
         async with self.store.read() as session:
@@ -397,7 +397,7 @@ async def test_what_expires_while_it_waits_for_the_platform_ends_there(village: 
 
 async def _started(village: Village, monkeypatch: pytest.MonkeyPatch) -> int:
     """A warning to seven residents, three in a chunk, on its way, with no row yet."""
-    monkeypatch.setattr(broadcasts, "CHUNK_RESIDENTS", 3)
+    monkeypatch.setattr(recipients, "CHUNK_RESIDENTS", 3)
     for n in range(7):
         await village.lives(f"resident-{n}")
     number = await approved(village)
@@ -416,7 +416,7 @@ async def _expand(village: Village, number: int, *, killed: bool) -> None:
     try:
         async with village.store.write() as session:
             row = await session.get_one(Broadcast, number)
-            await broadcasts.expand(session, row, {})
+            await recipients.expand(session, row, {})
             if killed:
                 raise KilledError
     except KilledError:
@@ -465,7 +465,7 @@ async def test_killed_while_sending_it_is_not_sent_twice_unasked(village: Villag
     async with village.store.write() as session:
         for due in await broadcasts.claim_due(session, desk.station_id):
             await broadcasts.start(session, due)
-            await broadcasts.expand(session, due, {})
+            await recipients.expand(session, due, {})
     async with village.store.write() as session:  # claimed, and then the power went
         await session.execute(
             update(Delivery).values(state=DeliveryState.SENDING, retry_at=time.now + timedelta(seconds=60))

@@ -8,6 +8,7 @@ from knowledge import Knowledge, KnowledgeError, entry_from_mapping
 from knowledge.answer import MAX_BYTES, MAX_CHARS, render
 from knowledge.entry import FACETS
 
+_NAMES = re.compile("交管12123|车管所")  # what a foreigner has to find on the phone or over the door
 _PLACEHOLDER = re.compile(r"\{[^}]*\}")
 
 
@@ -45,6 +46,15 @@ def test_an_emergency_card_starts_with_what_to_do(knowledge: Knowledge) -> None:
 def test_english_is_answered_in_english_where_there_is_one(knowledge: Knowledge) -> None:
     assert re.search(r"[A-Za-z]{4}", knowledge.answer("exit.passport_lost", language="en"))
     assert not re.search(r"[\u4e00-\u9fff]", knowledge.answer("exit.passport_lost", language="en").splitlines()[1])
+
+
+def test_what_a_station_has_not_set_reads_in_the_language_of_the_answer(knowledge: Knowledge) -> None:
+    assert "day" in knowledge.answer("station.hours", facet="time", language="en")
+    assert "上班时间" in knowledge.answer("station.hours", facet="time")
+    for topic, entry in knowledge.entries.items():
+        for facet in (None, *FACETS) if entry.english else ():
+            text = _NAMES.sub("", knowledge.answer(topic, facet=facet, language="en"))
+            assert not re.search(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]", text), (topic, facet)
 
 
 def test_too_long_an_answer_loses_its_least_needed_parts_first() -> None:

@@ -59,6 +59,15 @@ def test_an_amount_is_no_telephone_number(change: Change) -> None:
     assert faults(change("fee: 40元", "fee: 120元，110天内，不超过119人")) == ""
 
 
+def test_a_local_rule_has_no_place_in_an_english_answer(change: Change) -> None:
+    root = change("fee: 40元", "fee: 40元\nenglish: {title: ID card, short: 'Call {station.phone}, {local.fee}.'}")
+    (root / "settings" / "idcard.yaml").write_text(
+        "local.fee: {meaning: 收费, default: 以窗口公示为准}\n", encoding="utf-8"
+    )
+    assert faults(root).count("has Chinese words only") == 1
+    assert "english.short: {local.fee} has Chinese words only" in faults(root)
+
+
 def test_a_phrase_under_two_topics_is_refused_however_it_is_written(small: Path) -> None:
     (small / "topics.yaml").write_text(
         "idcard:\n  - {id: idcard.temp, route: answer, scope: a}\n  - {id: idcard.renew, route: answer, scope: b}\n",

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 import handlers
 from bot import clock
-from bot.actions import broadcasts, streams
+from bot.actions import recipients, streams
 from bot.router import Answer, Context
 from bot.store.models import Broadcast
 from scheduler import jobs
@@ -117,16 +117,16 @@ def _second_never_commits(said: str, expand: _Expand) -> _Expand:
 
 async def _expanding(url: str) -> None:
     """A warning has its first delivery rows; the transaction with the next ones is never committed."""
-    broadcasts.CHUNK_RESIDENTS = 3
-    broadcasts.expand = _second_never_commits("expanding", broadcasts.expand)
+    recipients.CHUNK_RESIDENTS = 3
+    recipients.expand = _second_never_commits("expanding", recipients.expand)
     async with House.opened(url) as house:
         await jobs.move_broadcasts(house.desk)
 
 
 async def _skipping(url: str) -> None:
     """The same with the rows of those whom a stopped warning never reached."""
-    broadcasts.CHUNK_SKIPPED = 3
-    broadcasts.expand_skipped = _second_never_commits("skipping", broadcasts.expand_skipped)
+    recipients.CHUNK_SKIPPED = 3
+    recipients.expand_skipped = _second_never_commits("skipping", recipients.expand_skipped)
     async with House.opened(url) as house:
         await jobs.move_broadcasts(house.desk)
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 import handlers
 from bot import clock
@@ -395,3 +395,13 @@ async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(SOON_SECONDS):
         while not true():  # noqa: ASYNC110  # nothing tells us
             await asyncio.sleep(0.001)
+
+
+async def somebody_waits(house: House) -> None:
+    """Until a transaction waits for a lock of another one."""
+    for _ in range(3000):
+        async with house.store.read() as session:
+            if (await session.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))).scalar_one():
+                return
+        await asyncio.sleep(0.01)
+    raise AssertionError("nobody waits")

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from bot.actions import broadcasts
-from bot.actions.broadcasts import Audience, Draft
+from bot.actions import audiences, broadcasts
+from bot.actions.audiences import Audience
+from bot.actions.broadcasts import Draft
 from bot.actions.errors import ActionError
 from bot.store.models import Repeat, Resident
 from tests.support.station import MONDAY_MORNING, FrozenClock, House, frozen_clock
@@ -95,7 +96,7 @@ def test_the_audience_is_who_the_model_says(
             meant = await fill(house, people, places, audience)
             real = Audience(**{**vars_of(audience), "communities": tuple(places[n] for n in audience.communities)})
             async with house.store.read() as session:
-                reach = await broadcasts.reach(session, house.station.id, real)
+                reach = await audiences.reach(session, house.station.id, real)
                 ids = set(await house.all(_ids(house, real)))
             assert ids & meant["all"] == meant["meant"]
             assert reach.count == len(ids)
@@ -126,7 +127,7 @@ async def fill(house: House, people: list[Person], places: list[int], audience: 
 
 
 def _ids(house: House, audience: Audience) -> Any:
-    return select(Resident.id).where(broadcasts._belongs(house.station.id, audience, MONDAY_MORNING))
+    return select(Resident.id).where(audiences.who_belongs(house.station.id, audience, MONDAY_MORNING))
 
 
 def vars_of(audience: Audience) -> dict[str, Any]:
@@ -141,8 +142,8 @@ def test_an_audience_is_the_same_after_its_way_through_the_database(audience: Au
 async def test_nobody_of_another_station_is_meant(house: House, frozen: FrozenClock) -> None:
     await house.add_resident("o-1")
     async with house.store.read() as session:
-        assert (await broadcasts.reach(session, house.station.id, Audience())).count == 1
-        assert (await broadcasts.reach(session, house.station.id + 1, Audience())).count == 0
+        assert (await audiences.reach(session, house.station.id, Audience())).count == 1
+        assert (await audiences.reach(session, house.station.id + 1, Audience())).count == 0
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ async def test_nobody_of_another_station_is_meant(house: House, frozen: FrozenCl
 )
 def test_an_audience_that_means_nothing_is_refused(audience: Audience, sentence: str) -> None:
     with pytest.raises(ActionError, match=sentence):
-        broadcasts.check_audience(audience)
+        audiences.check_audience(audience)
 
 
 GOOD = {"title": "标题", "body": "正文", "audience": Audience()}
