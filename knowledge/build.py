@@ -130,7 +130,7 @@ def build(root: Path = ROOT) -> Archive:
         tones = {text: tone_of(reading) for text, reading in readings.items()}
         danger, found = fit_urgent(held["urgent"], held["topics"], bands["sharpness"], lessons["urgent"].hard, tones)
         bands |= found
-    if "facets" in held:
+    if "facets" in held and "turns" in held:
         keys = {text: reading.keys for text, reading in readings.items()}
         bands |= _learn_followups(reader, entries, models, bands, held, keys)
     return Archive(source_fingerprints(root), bands, entries, words, models, danger)

@@ -33,10 +33,11 @@ _KIND_WEIGHTS = {"w": 1.0, "k": 1.0, "p": 1.0, "s": 1.0, "c": 1.0, "l": 0.7}
 # way that no other phrase is.
 _LOST_TO_NONE = 0.015  # of messages with a topic, taken for none
 _ASKED_BACK = 0.10  # of messages with a topic, asked back because they may have none
-_URGENT_FOUND = 0.80  # of emergencies; more would raise too many quarrels and leaks of last year
+_URGENT_FOUND = 0.86  # of emergencies; more would raise too many quarrels and leaks of last year
 _URGENT_FOUND_IN_CONTEXT = 0.60
-_HARD_WEIGHT = 5.0
+_HARD_WEIGHT, _HARD_SIGNS_WEIGHT = 5.0, 10.0  # of texts that only sound urgent: in the guard, among the signs
 _ASKS_TO_A_CHANGE = 2  # second messages mostly go on about the first
+_LEAVING_WEIGHT = 2.0  # those that lead to a topic beside the first: rarer in the entries than in what residents write
 _PART_SIGNS = re.compile(r"[,、;()\uff0c\uff1b\uff08\uff09]")
 _LEAST_PART_CHARS = 3
 _UNSEEN = -2.0  # the score of a class that a fold has no example of
@@ -331,7 +332,7 @@ def fit_urgent(
     tone = [tones[text] for text in urgent.texts]
     signs = np.array([danger.signs(*row) for row in zip(urgent.scores, others, chances, tone, strict=True)])
     right = urgent.labels != urgent.classes.index(CALM)
-    weight = np.array([_HARD_WEIGHT if text in hard else 1.0 for text in urgent.texts])
+    weight = np.array([_HARD_SIGNS_WEIGHT if text in hard else 1.0 for text in urgent.texts])
     fitted = LogisticRegression(class_weight="balanced", max_iter=3000).fit(signs, right, sample_weight=weight)
     weights = fitted.coef_[0].astype(np.float32)
     found = (signs @ weights)[right]
@@ -356,16 +357,18 @@ def fit_followups(
     The weights are the likeliest over the entries' own follow-ups and over half as many changes of subject. `heard`
     and `held` were learnt without the texts that they judge; `keys` are the features of all those texts.
     """
-    bases, tables, targets = [], [], []
+    bases, tables, targets, weight = [], [], [], []
     unseen = held.scores
     places = {name: place for place, name in enumerate(models.classes["topics"])}
     for topic in sorted(entries):
         for number, target in enumerate(followups.targets(topic)):
-            text = entries[topic].followups[number].ask
+            followup = entries[topic].followups[number]
+            text = followup.ask
             if target in places:
                 bases.append(log_softmax(heard[text].topics * sharpness))
                 tables.append(followups.signs(models.weigh(keys[text]), topic, heard[text], without=number))
                 targets.append(places[target])
+                weight.append(_LEAVING_WEIGHT if followup.topic else 1.0)
     chance = np.random.default_rng(seed)
     previous = [topic for topic in sorted(entries) if topic in places]
     asks = len(targets)
@@ -375,14 +378,15 @@ def fit_followups(
         bases.append(log_softmax(unseen[at] * sharpness))
         tables.append(followups.signs(models.weigh(keys[text]), topic, heard[text]))
         targets.append(int(held.labels[at]))
+        weight.append(1.0)
     base, table, right = np.stack(bases), np.stack(tables), np.array(targets)
-    rows = np.arange(len(right))
+    rows, share = np.arange(len(right)), np.array(weight) / sum(weight)
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """The mean surprise at what is right, and its slope."""
         likely = log_softmax(base + table @ weights.astype(np.float32))
-        slope = (np.einsum("nc,ncs->s", np.exp(likely), table) - table[rows, right].sum(axis=0)) / len(right)
-        return -float(likely[rows, right].mean()) + 1e-4 * float(weights @ weights), slope + 2e-4 * weights
+        slopes = np.einsum("nc,ncs->ns", np.exp(likely), table) - table[rows, right]
+        return 1e-4 * float(weights @ weights) - float(likely[rows, right] @ share), share @ slopes + 2e-4 * weights
 
     found = minimize(loss, np.ones(len(SIGNS)), jac=True, method="L-BFGS-B")
     best = (base + table @ found.x.astype(np.float32)).argmax(axis=1) == right
