@@ -11,6 +11,9 @@ FAST    := not (postgres or browser or slow or bench)
 COMPILE  = $(VENV)/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes --fork-strategy fewest \
            --python-version 3.11 --no-header $(if $(UPGRADE),--upgrade)
 
+# What Python compiled is kept: without it every worker and every child process of the tests compiles all anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Test databases lie in memory where the machine has such a place: their commits cost nothing there.
 export PYTEST_DEBUG_TEMPROOT := $(shell test -w /dev/shm && echo /dev/shm)
 

@@ -83,6 +83,7 @@ async def create_app(config: Config, knowledge: Knowledge | None = None) -> web.
     await runtime.refresh()
     dispatcher = Dispatcher(runtime, handlers.answer, handlers.give_up)
     channels = {settings.name: _channel(settings, runtime, dispatcher) for settings in config.channels}
+    _join_apps(config.channels, channels)
     outbox = Outbox(store, runtime.station.id, channels, station_name=runtime.station.name)
 
     signs = CallbackSigns(store, runtime.station.id, channels)
@@ -188,7 +189,17 @@ def _channel(settings: ChannelSettings, runtime: Runtime, dispatcher: Dispatcher
                 settings,
                 desk=Contacts(runtime, settings.name),
                 tokens=RecentTokens(StoredTokens(runtime.store, station_id)),
+                pictures=StoredPictures(runtime.store, station_id),
             )
+
+
+def _join_apps(settings: Sequence[ChannelSettings], channels: Mapping[str, Channel]) -> None:
+    """One app of WeCom may have the officers and accounts of 微信客服 in its care; it has one callback."""
+    for one in settings:
+        if isinstance(one, KfSettings) and one.app:
+            account, app = channels[one.name], channels[one.app]
+            if isinstance(account, Kf) and isinstance(app, WeComChannel):
+                app.serve_account(one.open_kfid, account.wake)
 
 
 def _desk(runtime: Runtime, dispatcher: Dispatcher, outbox: Outbox, channels: Mapping[str, Channel]) -> jobs.Desk:

@@ -60,7 +60,9 @@ async def _report(store: Store, station_id: int, channel: Channel, public_url: s
     now = clock.now()
     async with store.read() as session:
         traffic = await signs.traffic(session, station_id, channel.name, now=now)
-    checks = [*(await _own(channel)), _sending(traffic), _queue(traffic, now), *_moved(traffic, now)]
+    checks = [*(await _own(channel)), _sending(traffic), _queue(traffic, now)]
+    if not channel.rules.by_officer:  # else nothing passes through us
+        checks += _moved(traffic, now)
     if any("/callback/" in route.path for route in channel.routes()):
         checks.insert(0, _callback(channel.name, traffic, public_url, now))
     return ChannelReport(channel.name, channel.kind, tuple(checks))

@@ -262,10 +262,12 @@ class WeComSettings(CallbackSettings):
 
 
 class KfSettings(CallbackSettings):
-    """One account of 微信客服."""
+    """One account of 微信客服. With `app` it is in the care of the app of that channel of kind wecom, whose callback,
+    corporation and secrets are then its own."""
 
     kind: Literal["kf"]
     name: str = Field(pattern=_CHANNEL_NAME)
+    app: str = ""
     corp_id: str = Field(min_length=1)
     secret: Secret
     open_kfid: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
@@ -280,6 +282,28 @@ ChannelSettings = Annotated[
 ]
 
 
+_OF_THE_APP = (
+    "corp_id",
+    "secret",
+    "token",
+    "encoding_aes_key",
+    "previous_aes_key",
+    "clock_skew_seconds",
+    "api_base",
+)
+
+
+def _with_its_app(channel: dict[str, Any], apps: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """An account of 微信客服 that names its app, with what the app has."""
+    name = channel["app"]
+    if not isinstance(name, str) or name not in apps:
+        raise ValueError(f"app: {name!r} is no channel of kind wecom; write the name of the station's wecom channel")
+    twice = sorted(set(channel) & set(_OF_THE_APP))
+    if twice:
+        raise ValueError(f"{channel.get('name')}: {twice[0]} is that of the app; leave it out, or leave app out")
+    return channel | {key: apps[name][key] for key in _OF_THE_APP if key in apps[name]}
+
+
 class Config(_Settings):
     """All settings; `load_config` reads them."""
 
@@ -290,6 +314,30 @@ class Config(_Settings):
     retention: RetentionSettings = RetentionSettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
     channels: tuple[ChannelSettings, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_app_for_both(cls, raw: Any) -> Any:
+        channels = raw.get("channels") if isinstance(raw, dict) else None
+        if not isinstance(channels, list) or not all(isinstance(channel, dict) for channel in channels):
+            return raw
+        apps = {channel.get("name"): channel for channel in channels if channel.get("kind") == "wecom"}
+        filled = [
+            _with_its_app(channel, apps) if channel.get("kind") == "kf" and channel.get("app") else channel
+            for channel in channels
+        ]
+        return raw | {"channels": filled}
+
+    @model_validator(mode="after")
+    def _one_callback_for_an_app(self) -> "Config":
+        apps = {(one.corp_id, one.secret): one.name for one in self.channels if isinstance(one, WeComSettings)}
+        for one in self.channels:
+            if isinstance(one, KfSettings) and not one.app and (app := apps.get((one.corp_id, one.secret))):
+                raise ValueError(
+                    f"{one.name} and {app} are one app of WeCom, which has one callback; in {one.name} write app: {app}"
+                    " and leave out corp_id, secret, token and encoding_aes_key"
+                )
+        return self
 
     @model_validator(mode="after")
     def _different_names(self) -> "Config":

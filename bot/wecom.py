@@ -1,14 +1,15 @@
 """What the program asks of the station's WeCom app, as values and one protocol without I/O."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
 TO_AT_ONCE: Final = 1000  # recipients of one app message
 CUSTOMERS_AT_ONCE: Final = 10_000  # residents in one task of an officer
 STATE_CHARACTERS: Final = 30  # of a contact way
+EXTERNAL_USERID: Final = r"[A-Za-z0-9_-]{1,80}"  # what WeCom calls a resident
 
 
 def folded(userid: str) -> str:
@@ -52,11 +53,38 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Friend:
+    """A resident in a member's contacts, as WeCom lists him; `state` is that of the QR code he came by."""
+
+    external_userid: str
+    added_at: datetime
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """What WeCom knows of a resident: his number on all of the station's platforms ("" where they are not joined), the
+    members (folded) he is in contact with, and those to whom an admin gave him."""
+
+    union_id: str = ""
+    members: frozenset[str] = frozenset()
+    given_to: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Handed:
     """A mass message that waits for the officer's tap; `failed` are the residents it will not reach."""
 
     msgid: str
     failed: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A mass message in WeCom's own list; `residents` are those it is for, none if WeCom does not say yet."""
+
+    msgid: str
+    residents: frozenset[str]
 
 
 class Fate(StrEnum):
@@ -92,8 +120,23 @@ class WeComApp(Protocol):
         """Greet a new friend, once; False when it is too late or somebody else did."""
         ...
 
-    async def hand_in(self, userid: str, text: str, external_userids: Sequence[str]) -> Handed:
-        """A mass message of one member to his friends, at most CUSTOMERS_AT_ONCE; it waits for his tap."""
+    async def friends(self, userid: str, cursor: str) -> tuple[Sequence[Friend], str]:
+        """One page, up to 100, of a member's friends, and the cursor of the next ("": none)."""
+        ...
+
+    async def who_is(self, external_userid: str) -> Who: ...
+
+    async def hand_in(
+        self, userid: str, text: str, external_userids: Sequence[str], *, picture: int | None = None
+    ) -> Handed:
+        """A mass message of one member to his friends, at most CUSTOMERS_AT_ONCE; it waits for his tap. `picture` is
+        the id of a stored Media."""
+        ...
+
+    async def search(
+        self, userid: str, text: str, *, since: datetime, until: datetime, without: Collection[str]
+    ) -> Sequence[Listed]:
+        """The mass messages of these words that apps handed in for this member within a month, but for those named."""
         ...
 
     async def fates(self, msgid: str, userid: str, cursor: str) -> tuple[Mapping[str, Fate], str]:

@@ -218,6 +218,18 @@ async def send_welcomes(desk: Desk) -> None:
         await wecom.send_welcomes(desk.wecom)
 
 
+async def look_up_friends(desk: Desk) -> None:
+    """Friends in WeCom whom we may know from the station's other platforms."""
+    if desk.wecom is not None:
+        await wecom.look_up_friends(desk.wecom)
+
+
+async def compare_friends(desk: Desk) -> None:
+    """Officers' friends as WeCom lists them, in place of events that were lost."""
+    if desk.wecom is not None:
+        await wecom.compare_friends(desk.wecom)
+
+
 async def index_messages(desk: Desk) -> None:
     """New messages become searchable."""
     done = 1
@@ -287,6 +299,8 @@ JOBS = (
     Job(tell_officers, every=timedelta(seconds=1)),
     Job(send_welcomes, every=timedelta(seconds=2)),
     Job(move_tasks, every=timedelta(seconds=5)),
+    Job(look_up_friends, every=timedelta(seconds=10)),
+    Job(compare_friends, every=timedelta(minutes=2)),  # whose turn it is stands in the officers' rows
     Job(forget, at="03:30"),  # the quietest hour
     Job(anchor_audit_log, at="00:05"),
 )

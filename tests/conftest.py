@@ -1,5 +1,6 @@
 """The fixtures every test can have: databases, browser pages, ports, a watch on blocking calls."""
 
+import gc
 import os
 import shutil
 import sqlite3
@@ -15,10 +16,13 @@ from jinja2 import BytecodeCache, Environment
 from jinja2.bccache import Bucket
 from playwright.async_api import Browser, Page
 from sqlalchemy import Engine
+from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from knowledge import Knowledge
 from tests.support import browser as browsers
 from tests.support import ports, postgres, station
+from tests.support.sqlite import OneWayCursor
 
 settings.register_profile("shared machine", deadline=None)  # how long an example takes says nothing there
 settings.load_profile("shared machine")
@@ -49,6 +53,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.postgres)
         if "browser" in fixtures:
             item.add_marker(pytest.mark.browser)
+
+
+def pytest_collection_finish() -> None:
+    """What was made while importing stays: the garbage collector need not look through it again and again."""
+    gc.enable()  # `bot.__main__` lets it rest, and is imported
+    gc.collect()
+    gc.freeze()
 
 
 # -- pages ------------------------------------------------------------------------------------------------------------
@@ -103,6 +114,7 @@ def statements_compiled_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bot.store.engine.create_async_engine", sharing)
+        patch.setattr(AsyncAdapt_aiosqlite_connection, "_cursor_cls", OneWayCursor)
         yield
 
 
@@ -136,13 +148,21 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+# -- the knowledge ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def knowledge() -> Knowledge:
+    """The knowledge as it is shipped, loaded once: its methods are pure."""
+    return Knowledge.load()
+
+
 # -- the station ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[station.FrozenClock]:
+def frozen() -> Iterator[station.FrozenClock]:
     """The program's clock stands on a Monday morning and moves only when told; nothing is waited for."""
-    monkeypatch.setattr("bot.dispatcher.CONFIRM_PAUSE_SECONDS", 0)
     with station.frozen_clock() as clock:
         yield clock
 

@@ -25,6 +25,7 @@ from bot.security.passwords import verify_password
 from bot.store.encryption import KEY_BYTES, use_keys
 from bot.store.engine import Store
 from bot.store.models import AuditEvent, Officer, Resident, Role, Station
+from tests.support.rows import first_fast
 from tests.support.station import DATA_KEY, House
 
 PROJECT = Path(__file__).parent.parent
@@ -500,13 +501,10 @@ def test_measuring_says_figures_and_writes_predictions(run: Run, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [
-        (None, "no such file"),
-        (b"\xff\xfe", "UTF-8"),
-        (b"", "text"),
-        ("text\tlabel\n没有标签\n".encode(), "2"),
-    ],
-    ids=["no file", "no UTF-8", "empty", "no label"],
+    first_fast(
+        [("text\tlabel\n没有标签\n".encode(), "2"), (None, "no such file"), (b"\xff\xfe", "UTF-8"), (b"", "text")],
+    ),
+    ids=["no label", "no file", "no UTF-8", "empty"],
 )
 def test_questions_that_cannot_be_measured(run: Run, tmp_path: Path, content: bytes | None, sentence: str) -> None:
     file = tmp_path / "q.tsv"
@@ -518,6 +516,7 @@ def test_questions_that_cannot_be_measured(run: Run, tmp_path: Path, content: by
     assert shown.err.startswith("error: ")
 
 
+@pytest.mark.slow
 def test_predictions_that_cannot_be_written(run: Run, tmp_path: Path) -> None:
     (tmp_path / "q.tsv").write_text(QUESTIONS, encoding="utf-8")
     shown = run("evaluate", tmp_path / "q.tsv", "--predictions", tmp_path / "no" / "folder" / "p.tsv")

@@ -48,7 +48,22 @@ def corp(**changed: Any) -> dict[str, Any]:
     return settings(server={"public_url": "https://x.cn"}, channels=[{**CORP, **changed}])
 
 
+def both(**kf: Any) -> dict[str, Any]:
+    """An account of 微信客服 beside the station's WeCom app."""
+    account = {"kind": "kf", "name": "kefu", "open_kfid": "wk1", **kf}
+    return settings(server={"public_url": "https://x.cn"}, channels=[account, CORP])
+
+
 MISTAKES: dict[str, tuple[object, str]] = {
+    "one app written as two": (
+        both(**KF),
+        "kefu and corp are one app of WeCom, which has one callback; in kefu write app: corp and leave out",
+    ),
+    "an app and a secret": (
+        both(app="corp", secret="s"),
+        "kefu: secret is that of the app; leave it out, or leave app out",
+    ),
+    "an app that is none": (both(app="web"), "app: 'web' is no channel of kind wecom; write the name of"),
     "no mapping": ([], "settings: the settings must be a mapping with station, security and channels"),
     "empty file": (None, "must be a mapping"),
     "no station": ({"security": {"data_key": "k"}}, "settings: station: is missing"),
@@ -149,6 +164,19 @@ def test_variables_are_filled_in_also_inside_a_text() -> None:
     assert isinstance(config.channels[0], WebChatSettings)
 
 
+def test_an_account_in_the_care_of_the_wecom_app_has_its_secrets() -> None:
+    kf, app = parse_config(both(app="corp"), {}).channels
+    assert isinstance(kf, KfSettings)
+    assert isinstance(app, WeComSettings)
+    assert (kf.corp_id, kf.secret, kf.aes_keys, kf.app) == (app.corp_id, app.secret, app.aes_keys, "corp")
+
+
+def test_two_apps_of_one_corporation_are_two_channels() -> None:
+    first, _ = parse_config(both(**{**KF, "secret": "another"}), {}).channels
+    assert isinstance(first, KfSettings)
+    assert first.app == ""
+
+
 def test_a_settings_object_cannot_be_changed() -> None:
     config = parse_config(settings(), {})
     with pytest.raises(ValueError, match="frozen"):
@@ -192,6 +220,6 @@ def test_the_channels_that_are_commented_out_there_are_right_too(tmp_path: Path)
     file = tmp_path / "config.yaml"
     file.write_text(re.sub(r"^  # (?=- |  )", "  ", text, flags=re.MULTILINE), encoding="utf-8")
     names = re.findall(r"\$\{(\w+)\}", text)
-    config = load_config(file, {name: AES_KEY if name.endswith("AES_KEY") else TOKEN for name in names})
+    config = load_config(file, {name: AES_KEY if name.endswith("AES_KEY") else name.replace("_", "") for name in names})
     kinds = [type(channel) for channel in config.channels]
     assert kinds == [WebChatSettings, OfficialAccountSettings, KfSettings, WeComSettings]

@@ -33,58 +33,60 @@ class Gate:
 
 
 @pytest.fixture
-async def gate(house: House) -> Gate:
+async def gate(any_house: House) -> Gate:
     gate = Gate()
-    house.dispatcher._route = gate
+    any_house.dispatcher._route = gate
     return gate
 
 
 async def test_an_answer_that_comes_too_late_for_the_response_goes_by_the_outbox(
-    house: House, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    any_house: House, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.dispatcher.GRACE_SECONDS", 0.01)
-    assert await house.feed(text_message(QUESTION), wait_seconds=0.01) is None
+    assert await any_house.feed(text_message(QUESTION), wait_seconds=0.01) is None
     gate.open.set()
-    await house.dispatcher.close()
-    (delivery,) = await house.deliveries()
+    await any_house.dispatcher.close()
+    (delivery,) = await any_house.deliveries()
     assert (delivery.route, delivery.state) == (DeliveryRoute.OUTBOX, DeliveryState.QUEUED)
-    await house.work()
-    assert TITLE in house.channel.texts[0]
+    await any_house.work()
+    assert TITLE in any_house.channel.texts[0]
 
 
-async def test_an_answer_just_being_written_is_worth_a_moment(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_just_being_written_is_worth_a_moment(
+    any_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bot.dispatcher.GRACE_SECONDS", 20)
-    ready = await house.feed(text_message(QUESTION), wait_seconds=0.0001)
+    ready = await any_house.feed(text_message(QUESTION), wait_seconds=0.0001)
     if ready is None:  # it was written after the time was up: then the outbox has it
-        assert (await house.deliveries())[0].route is DeliveryRoute.OUTBOX
+        assert (await any_house.deliveries())[0].route is DeliveryRoute.OUTBOX
     else:
         assert TITLE in ready.reply.text
 
 
-async def test_a_repetition_joins_the_turn_that_is_under_way(house: House, gate: Gate) -> None:
+async def test_a_repetition_joins_the_turn_that_is_under_way(any_house: House, gate: Gate) -> None:
     message = text_message(QUESTION)
-    first = asyncio.create_task(house.feed(message))
+    first = asyncio.create_task(any_house.feed(message))
     await gate.reached.wait()
-    second = asyncio.create_task(house.feed(message))
+    second = asyncio.create_task(any_house.feed(message))
     gate.open.set()
     answers = await asyncio.gather(first, second)
     assert answers[0] == answers[1]
     assert answers[0] is not None
-    assert len(await house.said()) == 1
+    assert len(await any_house.said()) == 1
 
 
 async def test_an_unconfirmed_answer_is_sent_later_and_a_confirmed_one_is_not(
-    house: House, frozen: FrozenClock
+    any_house: House, frozen: FrozenClock
 ) -> None:
-    confirmed = await house.feed(text_message(QUESTION, "o-confirmed"))
-    unconfirmed = await house.feed(text_message(QUESTION, "o-unconfirmed"))
+    confirmed = await any_house.feed(text_message(QUESTION, "o-confirmed"))
+    unconfirmed = await any_house.feed(text_message(QUESTION, "o-unconfirmed"))
     assert confirmed is not None
     assert unconfirmed is not None
     confirmed.confirm()
-    await house.dispatcher.close()
+    await any_house.dispatcher.close()
     frozen.forward(seconds=21)
-    await house.work()
-    assert [given.address for given in house.channel.given] == ["o-unconfirmed"]
+    await any_house.work()
+    assert [given.address for given in any_house.channel.given] == ["o-unconfirmed"]
 
 
 async def test_messages_of_one_resident_are_handled_one_after_the_other_in_their_order(house: House) -> None:
@@ -108,11 +110,11 @@ async def test_messages_of_one_resident_are_handled_one_after_the_other_in_their
     assert "登记好了" in str(answers[-1])
 
 
-async def test_different_residents_do_not_wait_for_each_other(house: House, gate: Gate) -> None:
-    slow = asyncio.create_task(house.feed(text_message(QUESTION, "o-slow")))
+async def test_different_residents_do_not_wait_for_each_other(any_house: House, gate: Gate) -> None:
+    slow = asyncio.create_task(any_house.feed(text_message(QUESTION, "o-slow")))
     await gate.reached.wait()
-    house.dispatcher._route = handlers.answer
-    assert TITLE in str(await house.hear(QUESTION, "o-quick"))
+    any_house.dispatcher._route = handlers.answer
+    assert TITLE in str(await any_house.hear(QUESTION, "o-quick"))
     gate.open.set()
     assert await slow is not None
 
@@ -168,30 +170,30 @@ async def test_resuming_what_is_done_or_unknown_does_nothing(house: House) -> No
     assert len(await house.said()) == 1
 
 
-async def test_closing_waits_for_the_turns_under_way(house: House, gate: Gate) -> None:
-    await house.feed(text_message(QUESTION), wait_seconds=0)
-    closing = asyncio.create_task(house.dispatcher.close())
+async def test_closing_waits_for_the_turns_under_way(any_house: House, gate: Gate) -> None:
+    await any_house.feed(text_message(QUESTION), wait_seconds=0)
+    closing = asyncio.create_task(any_house.dispatcher.close())
     await gate.reached.wait()
     assert not closing.done()
     gate.open.set()
     await closing
-    assert len(await house.said()) == 1
-    assert not house.dispatcher._places._places  # nothing is kept of residents who are not writing
+    assert len(await any_house.said()) == 1
+    assert not any_house.dispatcher._places._places  # nothing is kept of residents who are not writing
 
 
-async def test_a_written_answer_whose_commit_was_not_confirmed_brings_no_apology(house: House) -> None:
+async def test_a_written_answer_whose_commit_was_not_confirmed_brings_no_apology(any_house: House) -> None:
     """The connection broke after the commit: the resident got his answer and an apology for it."""
-    write = house.dispatcher._finish
+    write = any_house.dispatcher._finish
 
     async def breaks_after(decided: Any) -> Any:
         await write(decided)
         raise OSError("connection lost")
 
-    house.dispatcher._finish = breaks_after  # type: ignore[assignment]
-    assert await house.feed(text_message(QUESTION)) is None
-    (message,) = await house.heard()
+    any_house.dispatcher._finish = breaks_after  # type: ignore[assignment]
+    assert await any_house.feed(text_message(QUESTION)) is None
+    (message,) = await any_house.heard()
     assert message.state is MessageState.HANDLED
-    assert APOLOGY.text not in await house.said()
+    assert APOLOGY.text not in await any_house.said()
 
 
 async def test_an_officer_at_work_and_a_call_for_help_do_not_lock_each_other_out(

@@ -1,6 +1,7 @@
 """`python -m bot import-knowledge`: a station's own entries and settings, all or none, each bad one named."""
 
 import asyncio
+import shutil
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from bot.config import load_config
 from bot.store.engine import Store
 from bot.store.learning_queries import live_content
 from bot.store.models import AuditEvent, EntryVersion, Station, VersionState
+from tests.support.rows import first_fast
 
 DATA_KEY = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
 DOGS: dict[str, Any] = {
@@ -31,19 +33,23 @@ DOGS: dict[str, Any] = {
 MORE: dict[str, Any] = {"topic": "idcard.lost", "phrases": ["麒麟本本整丢哒"], "fee": "本月免费"}
 
 
+def write_config(folder: Path) -> Path:
+    file = folder / "config.yaml"
+    settings = {
+        "station": {"name": "枫林派出所"},
+        "database": {"url": f"sqlite+aiosqlite:///{folder / 'officer.db'}"},
+        "security": {"data_key": DATA_KEY},
+    }
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return file
+
+
 class Desk:
     """The command line of a station with an empty database."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.config = folder / "config.yaml"
-        settings = {
-            "station": {"name": "枫林派出所"},
-            "database": {"url": f"sqlite+aiosqlite:///{folder / 'officer.db'}"},
-            "security": {"data_key": DATA_KEY},
-        }
-        self.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        serving.migrate(Namespace(config=self.config))
+        self.config = write_config(folder)
 
     def run(self, file: Path, *, skip_bad: bool = False) -> None:
         knowledge.import_knowledge(Namespace(config=self.config, file=file, skip_bad=skip_bad))
@@ -80,8 +86,17 @@ class Desk:
         return found
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a station where nothing has happened, to be copied."""
+    folder = tmp_path_factory.mktemp("migrated")
+    serving.migrate(Namespace(config=write_config(folder)))
+    return folder / "officer.db"
+
+
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def desk(migrated_file: Path, tmp_path: Path) -> Desk:
+    shutil.copy(migrated_file, tmp_path)
     return Desk(tmp_path)
 
 
@@ -140,16 +155,19 @@ def test_the_good_ones_go_in_when_bad_ones_may_be_left_out(desk: Desk, capsys: p
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [
-        ({"phrases": ["停水了", "警犬叫", "警犬来"]}, "stands under dept.utilities too"),
-        ({"phrases": ["警犬见面会"]}, "at least 3"),
-        ({"short": "请打13812345678"}, "known numbers"),
-        ({"short": "在{local.nowhere}"}, "not declared"),
-        ({"colour": "red"}, "unknown field colour"),
-        ({"route": "sea"}, "route 'sea' must be one of"),
-        ({"topic": "emergency.fire"}, "not changed by a station"),
-        ({"bring": {"a": "b"}}, "bring must be a list"),
-    ],
+    first_fast(
+        [
+            ({"phrases": ["停水了", "警犬叫", "警犬来"]}, "stands under dept.utilities too"),
+            ({"phrases": ["警犬见面会"]}, "at least 3"),
+            ({"short": "请打13812345678"}, "known numbers"),
+            ({"short": "在{local.nowhere}"}, "not declared"),
+            ({"colour": "red"}, "unknown field colour"),
+            ({"route": "sea"}, "route 'sea' must be one of"),
+            ({"topic": "emergency.fire"}, "not changed by a station"),
+            ({"bring": {"a": "b"}}, "bring must be a list"),
+        ],
+        fast=2,
+    ),
 )
 def test_what_is_wrong_is_said(
     desk: Desk, capsys: pytest.CaptureFixture[str], change: dict[str, Any], says: str

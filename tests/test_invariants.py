@@ -818,6 +818,7 @@ async def test_6_a_warning_cut_short_in_its_expansion_leaves_a_row_for_each_reci
     assert (progress.total, progress.ended) == (10, 10)
 
 
+@pytest.mark.slow
 async def test_6_a_process_killed_while_skipping_leaves_nobody_without_a_row(
     furnished_url: str, frozen: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,10 +5,11 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
+from bot.actions import media
 from bot.actions.audiences import Audience, check_audience
 from bot.actions.audit import Actor, record
 from bot.actions.errors import ActionError, Conflict, NotAllowed
@@ -22,9 +23,11 @@ from bot.store.models import (
     DeliveryState,
     MassJob,
     MassJobState,
+    Media,
     Officer,
     Repeat,
     Role,
+    StoredMessage,
 )
 
 SKIP_REASONS = {  # why nothing more of a warning leaves, as the result page says it
@@ -33,6 +36,7 @@ SKIP_REASONS = {  # why nothing more of a warning leaves, as the result page say
 }
 BODY_CHARACTERS = TEXT_LIMIT_CHARACTERS
 TITLE_CHARACTERS = 60
+PICTURE_TYPES = frozenset({"image/jpeg", "image/png"})  # WeCom takes no other
 FURTHEST = timedelta(days=366)  # how far off a warning may be planned; beyond is a slip of the pen
 DEFAULT_LIFE = timedelta(days=2)  # a warning that could not be sent by then is stale
 WRITING_ROLES = (Role.OFFICER, Role.CHIEF)
@@ -44,7 +48,7 @@ APPROVING_ROLES = (Role.CHIEF, Role.REVIEWER)  # the reviewer, so that a chief's
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What an officer writes."""
+    """What an officer writes. `picture` is the id of a stored Media."""
 
     title: str
     body: str
@@ -53,6 +57,7 @@ class Draft:
     repeat: Repeat = Repeat.ONCE
     send_at: datetime | None = None
     expires_at: datetime | None = None
+    picture: int | None = None
 
 
 def check_draft(draft: Draft) -> None:
@@ -72,6 +77,13 @@ def check_draft(draft: Draft) -> None:
     check_audience(draft.audience)
 
 
+async def keep_picture(session: AsyncSession, station_id: int, data: bytes) -> int:
+    """A picture for a warning, of a kind that every platform takes; its number."""
+    if media.content_type_of(data) not in PICTURE_TYPES:
+        raise ActionError("提醒的图片请用 JPG 或 PNG 格式，其他格式微信不接受。")
+    return (await media.keep(session, station_id, data, None)).id
+
+
 def broadcast_text(broadcast: Broadcast) -> str:
     """What the recipients read."""
     return f"【{broadcast.title}】\n{broadcast.body}"
@@ -82,6 +94,7 @@ def seal_of(broadcast: Broadcast) -> str:
     sealed = {
         "title": broadcast.title,
         "body": broadcast.body,
+        "picture": broadcast.media_id,
         "audience": broadcast.audience,
         "repeat": broadcast.repeat.value,
         "send_at": _sealed_time(broadcast),
@@ -139,6 +152,7 @@ def _fill(broadcast: Broadcast, draft: Draft) -> None:
     broadcast.title, broadcast.body = draft.title.strip(), draft.body.strip()
     broadcast.template, broadcast.repeat = draft.template, draft.repeat
     broadcast.audience = draft.audience.as_json()
+    broadcast.media_id = draft.picture
     broadcast.send_at, broadcast.expires_at = draft.send_at, draft.expires_at
 
 
@@ -151,15 +165,24 @@ async def edit(
     check_draft(draft)
     if broadcast.version != version:
         raise Conflict("同事刚刚改过这条提醒，请刷新后再改。")
-    voided = broadcast.seal is not None
+    voided, before = broadcast.seal is not None, broadcast.media_id
     if broadcast.state is not BroadcastState.DRAFT:
         _move(broadcast, BroadcastState.DRAFT)
     _fill(broadcast, draft)
     _unseal(broadcast)
     broadcast.author_id = officer.id  # who wrote what stands there now may not be the one who approves it
     broadcast.version += 1
+    if before is not None and before != broadcast.media_id:
+        await _drop_picture(session, before)
     await record(session, actor, "broadcast.edited", f"broadcast:{broadcast.id}", details={"approval_voided": voided})
     _announce(session, broadcast, "edited")
+
+
+async def _drop_picture(session: AsyncSession, media_id: int) -> None:
+    """A picture that was taken out of a draft, unless it was sent in an earlier week."""
+    await session.flush()
+    used = or_(exists().where(Broadcast.media_id == Media.id), exists().where(StoredMessage.media_id == Media.id))
+    await session.execute(delete(Media).where(Media.id == media_id, ~used))
 
 
 def _unseal(broadcast: Broadcast) -> None:
@@ -299,6 +322,7 @@ def _this_week(weekly: Broadcast, send_at: datetime, now: datetime) -> Broadcast
         station_id=weekly.station_id,
         title=weekly.title,
         body=weekly.body,
+        media_id=weekly.media_id,
         template=weekly.template,
         audience=weekly.audience,
         repeat=Repeat.ONCE,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -27,7 +28,7 @@ from bot.store.models import (
     WeComContact,
     WelcomeState,
 )
-from bot.wecom import Way
+from bot.wecom import Friend, Way
 
 WELCOME_LASTS = timedelta(seconds=20)  # WeCom's own limit
 WELCOME_LEASE = timedelta(seconds=5)  # who sends it has so long, then the clock tries once more
@@ -35,11 +36,16 @@ LEFT_ROWS = 50  # people who left, on one page
 NOTE_CHARACTERS = 200
 _CODE_BYTES = 12  # 16 characters; WeCom takes 30
 _HERE = (ContactState.HALF, ContactState.FRIEND)
+_FOUND_HERE, _FOUND_GONE, _FOUND_TRANSFERRED = "found_here", "found_gone", "found_transferred"
 _STATES = {
     "add_half_external_contact": ContactState.HALF,
     "add_external_contact": ContactState.FRIEND,
     "del_external_contact": ContactState.REMOVED,
     "del_follow_user": ContactState.LEFT,
+    # what no event told and WeCom said when it was asked
+    _FOUND_HERE: ContactState.FRIEND,
+    _FOUND_GONE: ContactState.LEFT,
+    _FOUND_TRANSFERRED: ContactState.REMOVED,
 }
 
 
@@ -90,7 +96,10 @@ async def ways(session: AsyncSession, station_id: int, officer_id: int | None = 
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """An event between a member (`userid`, folded) and a resident; `change` is one of WeCom's ChangeTypes above."""
+    """An event between a member (`userid`, folded) and a resident; `change` is one of WeCom's ChangeTypes above.
+
+    `added_at`: when they became friends, if that was not just now.
+    """
 
     channel: str
     change: str
@@ -99,6 +108,7 @@ class Happened:
     at: datetime
     state: str = ""
     welcome_code: str = ""
+    added_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +134,13 @@ async def happened(session: AsyncSession, station_id: int, event: Happened, *, n
         contact.left_at, contact.welcome_code, contact.welcome_state = event.at, None, WelcomeState.NONE
         contact.followed_up_at = contact.followed_up_by = contact.follow_up = None
         await _check_following(session, contact, conversation, actor)
-        await record(session, actor, f"contact.{contact.state.value}", f"resident:{contact.resident_id}")
+        await record(session, actor, f"contact.{contact.state.value}", _resident(conversation))
         return None
     contact.left_at = None
     if before not in _HERE:
-        contact.added_at, contact.welcome_state = event.at, WelcomeState.NONE
-        await record(session, actor, "contact.added", f"resident:{contact.resident_id}", details={"by": contact.userid})
+        contact.added_at, contact.welcome_state = event.added_at or event.at, WelcomeState.NONE
+        conversation.address.looked_up_at = None  # WeCom is asked who he is
+        await record(session, actor, "contact.added", _resident(conversation), details={"by": contact.userid})
     await residents.set_following(session, conversation.address, True, actor=actor)
     community = await _bind(session, contact, conversation, event.state, actor)
     if not event.welcome_code or contact.welcome_state is not WelcomeState.NONE:
@@ -139,6 +150,10 @@ async def happened(session: AsyncSession, station_id: int, event: Happened, *, n
     await session.flush()
     officer = await session.get(Officer, contact.officer_id) if contact.officer_id is not None else None
     return Met(contact, officer, community)
+
+
+def _resident(conversation: Conversation) -> str:
+    return f"resident:{conversation.resident_id}"
 
 
 async def _contact(
@@ -164,7 +179,6 @@ async def _contact(
         userid=event.userid,
         external_userid=event.external_userid,
         officer_id=officer.id if officer else None,
-        resident_id=conversation.resident_id,
         address_id=conversation.address_id,
         state=ContactState.REMOVED,  # until the event is taken in
         change="",
@@ -185,7 +199,8 @@ async def officer_of_userid(session: AsyncSession, station_id: int, userid: str)
 
 
 async def follow_officer(session: AsyncSession, officer: Officer) -> None:
-    """The officer's account was set: those who are its friends are his."""
+    """The officer's account was set: those who are its friends are his, and WeCom is asked who they are."""
+    officer.friends_due_at = officer.friends_compared_at = None
     await session.execute(
         update(WeComContact)
         .where(WeComContact.station_id == officer.station_id, WeComContact.officer_id == officer.id)
@@ -261,16 +276,20 @@ async def claim_welcomes(session: AsyncSession, station_id: int, *, now: datetim
             WeComContact.welcome_state == WelcomeState.DUE,
             WeComContact.welcome_retry_at <= now,
         )
-        .options(joinedload(WeComContact.officer), joinedload(WeComContact.resident).joinedload(Resident.community))
+        .options(joinedload(WeComContact.officer), _who())
         .with_for_update(of=WeComContact, skip_locked=True)
     )
     found = list((await session.execute(query)).scalars())
     for contact in found:
         contact.welcome_retry_at = now + WELCOME_LEASE
     return [
-        Met(contact, contact.officer, contact.resident.community if contact.way_id is not None else None)
+        Met(contact, contact.officer, contact.where.resident.community if contact.way_id is not None else None)
         for contact in found
     ]
+
+
+def _who() -> Any:
+    return joinedload(WeComContact.where).joinedload(ResidentAddress.resident).joinedload(Resident.community)
 
 
 # --- who left -------------------------------------------------------------------------------------------------------
@@ -281,16 +300,23 @@ async def left(session: AsyncSession, station_id: int, page: int) -> tuple[list[
     query = (
         select(WeComContact)
         .where(WeComContact.station_id == station_id, WeComContact.state == ContactState.LEFT)
-        .options(
-            joinedload(WeComContact.officer),
-            joinedload(WeComContact.resident).joinedload(Resident.community),
-        )
+        .options(joinedload(WeComContact.officer), _who())
         .order_by(WeComContact.followed_up_at.is_not(None), WeComContact.left_at.desc(), WeComContact.id.desc())
         .offset((page - 1) * LEFT_ROWS)
         .limit(LEFT_ROWS + 1)
     )
     rows = list((await session.execute(query)).scalars())
     return rows[:LEFT_ROWS], len(rows) > LEFT_ROWS
+
+
+async def friend_count(session: AsyncSession, station_id: int, officer_id: int | None = None) -> int:
+    """How many residents are friends of one officer, or of any."""
+    query = select(func.count(WeComContact.address_id.distinct())).where(
+        WeComContact.station_id == station_id, WeComContact.state == ContactState.FRIEND
+    )
+    if officer_id is not None:
+        query = query.where(WeComContact.officer_id == officer_id)
+    return (await session.execute(query)).scalar_one()
 
 
 async def left_count(session: AsyncSession, station_id: int) -> int:
@@ -303,27 +329,47 @@ async def left_count(session: AsyncSession, station_id: int) -> int:
     return (await session.execute(query)).scalar_one()
 
 
-async def found_gone(session: AsyncSession, station_id: int, userid: str, external_userids: Sequence[str]) -> None:
+async def found_gone(
+    session: AsyncSession, station_id: int, userid: str, external_userids: Sequence[str], *, at: datetime
+) -> None:
     """They are no friends of this member any more, as WeCom said when asked: its event was lost."""
-    query = select(WeComContact).where(
-        WeComContact.station_id == station_id,
-        WeComContact.userid == userid,
-        WeComContact.external_userid.in_(external_userids),
-        WeComContact.state == ContactState.FRIEND,
-    )
-    now = clock.now()
-    for contact in (await session.execute(query.with_for_update())).scalars():
-        contact.state, contact.left_at, contact.event_at = ContactState.LEFT, now, now
-        contact.change, contact.welcome_state, contact.welcome_code = "found_gone", WelcomeState.NONE, None
-        conversation = await conversations.find(
-            session, station_id, Address(await _channel_of(session, contact), contact.external_userid)
+    await _found(session, station_id, userid, external_userids, _FOUND_GONE, at)
+
+
+async def found_transferred(
+    session: AsyncSession, station_id: int, userid: str, external_userids: Sequence[str], *, at: datetime
+) -> None:
+    """Another member has taken them over."""
+    await _found(session, station_id, userid, external_userids, _FOUND_TRANSFERRED, at)
+
+
+async def _found(
+    session: AsyncSession, station_id: int, userid: str, external_userids: Sequence[str], change: str, at: datetime
+) -> None:
+    query = (
+        select(WeComContact.external_userid, ResidentAddress.channel)
+        .join(ResidentAddress, ResidentAddress.id == WeComContact.address_id)
+        .where(
+            WeComContact.station_id == station_id,
+            WeComContact.userid == userid,
+            WeComContact.external_userid.in_(external_userids),
+            WeComContact.state == ContactState.FRIEND,
         )
-        if conversation is not None:
-            await _check_following(session, contact, conversation, Actor(station_id))
+    )
+    for external_userid, channel in (await session.execute(query)).all():
+        event = Happened(channel, change, userid, external_userid, at)
+        await happened(session, station_id, event, now=clock.now())
 
 
-async def _channel_of(session: AsyncSession, contact: WeComContact) -> str:
-    return (await session.get_one(ResidentAddress, contact.address_id)).channel
+async def found_here(
+    session: AsyncSession, station_id: int, channel: str, userid: str, friends: Sequence[Friend], *, at: datetime
+) -> None:
+    """They are this member's friends, as WeCom said when asked. It is too late to greet them."""
+    for friend in friends:
+        event = Happened(
+            channel, _FOUND_HERE, userid, friend.external_userid, at, friend.state, added_at=friend.added_at
+        )
+        await happened(session, station_id, event, now=clock.now())
 
 
 async def follow_up(session: AsyncSession, contact: WeComContact, officer: Officer, note: str, *, actor: Actor) -> None:
@@ -335,7 +381,8 @@ async def follow_up(session: AsyncSession, contact: WeComContact, officer: Offic
     if len(note) > NOTE_CHARACTERS:
         raise ActionError(f"回访情况最多 {NOTE_CHARACTERS} 个字。")
     contact.followed_up_at, contact.followed_up_by, contact.follow_up = clock.now(), officer.id, note.strip()
-    await record(session, actor, "contact.followed_up", f"resident:{contact.resident_id}")
+    where = await session.get_one(ResidentAddress, contact.address_id)
+    await record(session, actor, "contact.followed_up", f"resident:{where.resident_id}")
 
 
 async def friends_of(

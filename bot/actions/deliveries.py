@@ -1,5 +1,6 @@
 """Deliveries: how each sending ended."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -29,10 +30,12 @@ async def sent(session: AsyncSession, taken: Sequence[Taken]) -> None:
     taken = [one for one in taken if one.parcel.id in still]
     await ledger.spent(session, {one.parcel.address_id: one.parcel.cost for one in taken})
     await _promise_rest(session, [one.parcel for one in taken if one.parcel.rest_from is not None], now)
-    for number in sorted({one.parcel.broadcast_id for one in taken if one.parcel.broadcast_id is not None}):
-        broadcast = await session.get_one(Broadcast, number)
-        numbers = [one.parcel.id for one in taken if one.parcel.broadcast_id == number]
-        await log_broadcast(session, broadcast, numbers, now)
+    warnings: dict[tuple[int, bool], list[int]] = defaultdict(list)  # by warning, and whether its picture went too
+    for one in taken:
+        if one.parcel.broadcast_id is not None:
+            warnings[one.parcel.broadcast_id, one.parcel.reply.picture is not None].append(one.parcel.id)
+    for (number, picture), numbers in sorted(warnings.items()):
+        await log_broadcast(session, await session.get_one(Broadcast, number), numbers, now, picture=picture)
     for station_id, broadcast_id, conversation_id in {
         (one.parcel.station_id, one.parcel.broadcast_id, one.parcel.conversation_id) for one in taken
     }:

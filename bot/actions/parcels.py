@@ -50,7 +50,7 @@ class Taken:
 def parcel_of(row: Any, broadcast: Broadcast | None, rules: Rules, window: Window) -> Parcel:
     """What of a delivery goes now: `row` is it with its address and message."""
     if broadcast is not None:
-        reply = Reply(broadcast_text(broadcast))
+        reply = Reply(broadcast_text(broadcast), picture=broadcast.media_id)
     elif row.message_id is None:
         raise LookupError("a delivery of nothing: it has neither a message nor a broadcast")
     else:
@@ -60,8 +60,8 @@ def parcel_of(row: Any, broadcast: Broadcast | None, rules: Rules, window: Windo
         reply = Reply(reply.text[row.from_character :], reply.choices, reply.picture)
     if rules.windowed and rules.part_bytes:
         reply, cost, rest_from = _cut(reply, rules.part_bytes, window.left)
-    if rest_from is not None:
-        rest_from += row.from_character
+    if rest_from is not None:  # of a warning the words alone, where the window has no room for its picture
+        rest_from = rest_from + row.from_character if broadcast is None else None
     return _wrap(row, reply, cost, rest_from=rest_from)
 
 

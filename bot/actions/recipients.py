@@ -162,14 +162,17 @@ def _expansion(
 
 
 async def log_broadcast(
-    session: AsyncSession, broadcast: Broadcast, delivery_ids: Sequence[int], now: datetime
+    session: AsyncSession, broadcast: Broadcast, delivery_ids: Sequence[int], now: datetime, *, picture: bool = False
 ) -> None:
-    """A warning that was sent stands in each recipient's conversation; a few statements however many they are."""
+    """A warning that was sent stands in each recipient's conversation; a few statements however many they are.
+
+    `picture`: it carried its picture; mass messages carry words only.
+    """
     theirs = Delivery.id.in_(delivery_ids)
     at_theirs = ResidentAddress.id.in_(select(Delivery.address_id).where(theirs))
     here = Conversation.station_id == broadcast.station_id  # the index on address_id begins with it
     await _ensure_conversations(session, at_theirs, here, now)
-    await _say(session, broadcast, at_theirs, here, now)
+    await _say(session, broadcast, at_theirs, here, now, media_id=broadcast.media_id if picture else None)
     row = StoredMessage
     newest = (
         select(row.id)
@@ -220,6 +223,8 @@ async def _say(
     at_theirs: ColumnElement[bool],
     here: ColumnElement[bool],
     now: datetime,
+    *,
+    media_id: int | None,
 ) -> None:
     """A message with the words of the warning for each of these addresses."""
     address, table = ResidentAddress, Base.metadata.tables["messages"]
@@ -228,6 +233,7 @@ async def _say(
         "author": Author.STATION,
         "kind": MessageKind.TEXT,
         "body": broadcast_text(broadcast),
+        "media_id": media_id,
         "broadcast_id": broadcast.id,
         "sent_at": now,
         "created_at": now,

@@ -211,9 +211,9 @@ async def erase(session: AsyncSession, resident: Resident, *, now: datetime, act
         .where(ResidentAddress.resident_id == resident.id)
         .values(consented_at=None, union_id=None)
     )
-    await session.execute(
-        update(WeComContact).where(WeComContact.resident_id == resident.id).values(follow_up=None, welcome_code=None)
-    )
     addresses = select(ResidentAddress.id).where(ResidentAddress.resident_id == resident.id)
+    await session.execute(
+        update(WeComContact).where(WeComContact.address_id.in_(addresses)).values(follow_up=None, welcome_code=None)
+    )
     await session.execute(delete(LinkCode).where(LinkCode.address_id.in_(addresses)))
     await record(session, actor, "resident.erased", f"resident:{resident.id}", why=why)

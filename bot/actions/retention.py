@@ -11,6 +11,7 @@ from sqlalchemy.orm import aliased
 from bot.actions.audit import Actor, record
 from bot.actions.residents import erase, forget_profile
 from bot.store.models import (
+    Broadcast,
     ConsoleSession,
     LoginFailure,
     Media,
@@ -72,7 +73,8 @@ async def forget_old_messages(session: AsyncSession, station_id: int, *, before:
         )
     )
     await forget_texts(session, station_id, [text for text in texts if text is not None])
-    await session.execute(delete(Media).where(Media.id.in_(media_ids)))
+    of_warnings = select(Broadcast.media_id).where(Broadcast.media_id.in_(media_ids))  # one picture for thousands
+    await session.execute(delete(Media).where(Media.id.in_(media_ids), Media.id.not_in(of_warnings)))
     tickets = select(Ticket.id).where(Ticket.first_message_id.in_(ids), Ticket.state == TicketState.CLOSED)
     await session.execute(update(Note).where(Note.ticket_id.in_(tickets)).values(body=EXPIRED_TEXT))
     await session.execute(update(Ticket).where(Ticket.id.in_(tickets)).values(subject=EXPIRED_TEXT))

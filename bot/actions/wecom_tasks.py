@@ -29,19 +29,26 @@ from bot.store.models import (
     TaskState,
     WeComTask,
 )
-from bot.wecom import Fate
+from bot.wecom import Fate, Listed
 
 LEASE = timedelta(seconds=60)  # longer than any platform call
 BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30, 60))
 POLLS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60))  # since it was handed in; then each day
 GIVEN_UP_AFTER = timedelta(days=7)
+SOUGHT_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 7))  # ten minutes not in the list: not there
+SOUGHT_AGAIN = timedelta(minutes=5)  # when the list could not be had
+NOT_SOUGHT_AFTER = timedelta(days=1)
+SEEKING_LEASE = timedelta(minutes=10)  # many calls
+_CLOCKS_DIFFER = timedelta(minutes=10)  # ours and WeCom's, at the worst
 REMINDERS_A_DAY = 3
 _FATES: Final[Mapping[Fate, str]] = {Fate.NO_FRIEND: "不再是好友", Fate.HAD_ANOTHER: "本期已收到其他群发"}
 _NOT_TAKEN = "企业微信没有接受这位居民（不再是好友，或本期已收到其他群发）"
 _NEVER_TAPPED = "民警 7 天内没有在企业微信确认，没有发出"
 _STOPPED = "已停止发送"
 _EXPIRED = "已过失效时间，不再发送"
-_UNKNOWN = "企业微信没有回执，不知任务是否建立。请民警在企业微信里查看，再决定是否另发"
+_UNKNOWN = "企业微信没有回执，也查不到任务是否建立。请民警在企业微信里查看，再决定是否另发"
+_SEEKING = "企业微信没有回执，正在核对任务是否已经建立"
+_TWICE = "企业微信里有几条同样的群发，分不清哪一条是这次的。请民警在企业微信里只发一条"
 _CANCELLING = "cancelling"
 
 
@@ -53,6 +60,19 @@ class HandIn:
     userid: str
     text: str
     external_userids: tuple[str, ...]
+    picture: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """A task that WeCom may have: what it looks like there, and the numbers of those that are other tasks of ours."""
+
+    id: int
+    userid: str
+    text: str
+    since: datetime
+    until: datetime
+    others: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +114,9 @@ async def claim_new(session: AsyncSession, station_id: int, *, now: datetime) ->
         return HandIn(task.id, "", "", ())
     _move(task, TaskState.SUBMITTING)
     task.attempts += 1
+    task.tried_at = task.tried_at or now
     task.next_at = now + LEASE
-    return HandIn(task.id, task.userid, broadcasts.broadcast_text(broadcast), residents)
+    return HandIn(task.id, task.userid, broadcasts.broadcast_text(broadcast), residents, broadcast.media_id)
 
 
 async def _next(session: AsyncSession, station_id: int, state: TaskState, now: datetime) -> WeComTask | None:
@@ -118,19 +139,28 @@ def _not_to_be_sent(broadcast: Broadcast, now: datetime) -> str:
 
 
 async def _end_interrupted(session: AsyncSession, station_id: int, now: datetime) -> None:
-    """Whoever was handing it in died: WeCom may have it, so nobody hands it in again."""
+    """Whoever was handing it in died: WeCom may have it, so it is sought before anybody hands it in again."""
     query = select(WeComTask).where(
         WeComTask.station_id == station_id, WeComTask.state == TaskState.SUBMITTING, WeComTask.next_at <= now
     )
     for task in (await session.execute(query.with_for_update(skip_locked=True))).scalars():
-        await _fail(session, task, deliveries.UNKNOWN_CODE, _UNKNOWN, now)
+        _seek(task, deliveries.UNKNOWN_CODE, now)
+
+
+def _seek(task: WeComTask, code: str, now: datetime) -> None:
+    _move(task, TaskState.SEEKING)
+    task.polls, task.next_at = 0, now + SOUGHT_AFTER[0]
+    task.code, task.reason = code[:20], _SEEKING
 
 
 async def handed_in(session: AsyncSession, task_id: int, msgid: str, failed: Sequence[str]) -> None:
     """WeCom has the task; whom it cannot reach is known at once."""
     now, task = clock.now(), await session.get_one(WeComTask, task_id, with_for_update=True)
-    if task.state is not TaskState.SUBMITTING:
-        return
+    if task.state is TaskState.SUBMITTING:
+        await _handed_in(session, task, msgid, failed, now)
+
+
+async def _handed_in(session: AsyncSession, task: WeComTask, msgid: str, failed: Sequence[str], now: datetime) -> None:
     _move(task, TaskState.WAITING)
     task.msgid, task.submitted_at, task.next_at = msgid[:100], now, now + POLLS[0]
     task.code = task.reason = None
@@ -143,7 +173,7 @@ async def handed_in(session: AsyncSession, task_id: int, msgid: str, failed: Seq
 async def not_handed_in(
     session: AsyncSession, task_id: int, code: str, reason: str, *, again: bool, unknown: bool, after: timedelta | None
 ) -> None:
-    """WeCom did not take it: `again` later, or never; `unknown`: it may have."""
+    """WeCom did not take it: `again` later, or never; `unknown`: it may have, and is asked for its list."""
     now, task = clock.now(), await session.get_one(WeComTask, task_id, with_for_update=True)
     if task.state is not TaskState.SUBMITTING:
         return
@@ -152,7 +182,10 @@ async def not_handed_in(
         task.code, task.reason = code[:20], reason[:200]
         task.next_at = now + max(BACKOFF[task.attempts - 1], after or timedelta())
         return
-    await _fail(session, task, code, _UNKNOWN if unknown else reason, now)
+    if unknown:
+        _seek(task, code, now)
+    else:
+        await _fail(session, task, code, reason, now)
 
 
 async def _fail(session: AsyncSession, task: WeComTask, code: str, reason: str, now: datetime) -> None:
@@ -161,6 +194,65 @@ async def _fail(session: AsyncSession, task: WeComTask, code: str, reason: str, 
     for delivery in await _waiting(session, task):
         await _end(session, delivery, DeliveryState.FAILED, reason, code)
     _announce(session, task.station_id, {task.broadcast_id})
+
+
+# --- seeking what may have been handed in ---------------------------------------------------------------------------
+
+
+async def claim_sought(session: AsyncSession, station_id: int, *, now: datetime) -> Seek | None:
+    """The next task to be looked for in WeCom's list."""
+    task = await _next(session, station_id, TaskState.SEEKING, now)
+    if task is None:
+        return None
+    task.next_at = now + SEEKING_LEASE
+    since = (task.tried_at or task.created_at) - _CLOCKS_DIFFER
+    others = select(WeComTask.msgid).where(
+        WeComTask.station_id == station_id, WeComTask.msgid != "", WeComTask.submitted_at >= since
+    )
+    broadcast = await session.get_one(Broadcast, task.broadcast_id)
+    return Seek(
+        task.id,
+        task.userid,
+        broadcasts.broadcast_text(broadcast),
+        since,
+        now + _CLOCKS_DIFFER,
+        frozenset((await session.execute(others)).scalars()),
+    )
+
+
+async def sought(session: AsyncSession, task_id: int, found: Sequence[Listed]) -> None:
+    """What WeCom's list has that looks like it: one for these residents is it; after ten minutes without any it is
+    handed in anew; of several nobody can say which."""
+    now, task = clock.now(), await session.get_one(WeComTask, task_id, with_for_update=True)
+    if task.state is not TaskState.SEEKING:
+        return
+    residents = {address for _, address in await _waiting_with_address(session, task)}
+    alike = [one for one in found if one.residents & residents] or [one for one in found if not one.residents]
+    if len(alike) > 1:
+        await _fail(session, task, "twice", _TWICE, now)
+    elif alike:
+        task.polls = 0
+        known = alike[0].residents
+        await _handed_in(session, task, alike[0].msgid, sorted(residents - known) if known else (), now)
+    elif task.polls + 1 < len(SOUGHT_AFTER):
+        task.polls += 1
+        task.next_at = now + SOUGHT_AFTER[task.polls]
+    elif task.attempts > len(BACKOFF):
+        await _fail(session, task, deliveries.UNKNOWN_CODE, _UNKNOWN, now)
+    else:
+        _move(task, TaskState.NEW)
+        task.polls, task.next_at, task.reason = 0, now, None
+
+
+async def not_sought(session: AsyncSession, task_id: int, code: str, *, again: bool, after: timedelta | None) -> None:
+    """WeCom did not give its list: `again` later, for a day at most."""
+    now, task = clock.now(), await session.get_one(WeComTask, task_id, with_for_update=True)
+    if task.state is not TaskState.SEEKING:
+        return
+    if again and now < (task.tried_at or task.created_at) + NOT_SOUGHT_AFTER:
+        task.next_at, task.code = now + max(SOUGHT_AGAIN, after or timedelta()), code[:20]
+    else:
+        await _fail(session, task, code, _UNKNOWN, now)
 
 
 # --- what became of it ----------------------------------------------------------------------------------------------
@@ -284,7 +376,7 @@ async def _end(session: AsyncSession, delivery: Delivery, state: DeliveryState, 
     delivery.platform_id, delivery.code, delivery.reason = code, None, None
     await session.flush()
     broadcast = await session.get_one(Broadcast, delivery.broadcast_id)
-    await recipients.log_broadcast(session, broadcast, [delivery.id], now)
+    await recipients.log_broadcast(session, broadcast, [delivery.id], now, picture=broadcast.media_id is not None)
 
 
 async def _skip_waiting(session: AsyncSession, task: WeComTask, reason: str, now: datetime) -> None:
@@ -372,4 +464,4 @@ async def reminded(session: AsyncSession, task: WeComTask, *, actor: Actor) -> N
 async def note_left(session: AsyncSession, task_id: int, external_userids: Sequence[str]) -> None:
     """WeCom says they are no friends any more, and its event may have been lost: they stand among those who left."""
     task = await session.get_one(WeComTask, task_id)
-    await contacts.found_gone(session, task.station_id, task.userid, external_userids)
+    await contacts.found_gone(session, task.station_id, task.userid, external_userids, at=clock.now())

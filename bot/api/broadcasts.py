@@ -147,8 +147,9 @@ class ProgressAnswer(Answer):
 class WholeBroadcast(Answer):
     broadcast: BroadcastAnswer
     body: str
+    has_picture: bool = Field(description="文字下面还有一张图片，在工作台上看")
     audience: AudienceAnswer
-    seal: str = Field(description="现在的内容、对象和时间的封签，审批时原样提交")
+    seal: str = Field(description="现在的内容、图片、对象和时间的封签，审批时原样提交")
     progress: ProgressAnswer
     mass: MassAnswer | None = Field(description="微信群发的情况；没有群发时为空")
     sent_back_because: str | None
@@ -207,6 +208,7 @@ async def show(call: Call, _given: Nothing) -> WholeBroadcast:
     return WholeBroadcast(
         broadcast=_broadcast(row),
         body=row.body,
+        has_picture=row.media_id is not None,
         audience=AudienceAnswer(**asdict(Audience.from_json(row.audience))),
         seal=actions.seal_of(row),
         progress=ProgressAnswer(

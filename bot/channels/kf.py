@@ -36,6 +36,7 @@ from bot.parts import parts_of
 from bot.reach import Rules
 
 _ACCOUNT = Words("客服账号", "the account")
+_CALLBACK = Words("平台回调", "callback")
 _ACCOUNT_REMEDY = "hand the account to the app in WeCom's console: 微信客服, API"
 _PAGE_ROWS = 100  # a thousand are allowed; forwarded conversations are long and an answer may have 1 MiB
 AGAIN_SECONDS = (1.0, 5.0, 15.0)  # after a fetch that failed; later the clock's tick tries again
@@ -83,11 +84,12 @@ class Kf:
         self.name = settings.name
         self._account = settings.open_kfid
         self._servicers = settings.servicers
+        self._app = settings.app  # the channel whose callback wakes us; "": our own
         self._stream = stream
         self._body_seconds = body_seconds
         self._envelope = WeComEnvelope.of(settings, settings.corp_id)
         self._api = WeComApi(
-            channel=settings.name,
+            channel=settings.app or settings.name,
             corp_id=settings.corp_id,
             secret=settings.secret,
             api_base=settings.api_base,
@@ -103,6 +105,8 @@ class Kf:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[web.RouteDef]:
+        if self._app:
+            return []
         return callback_routes(self.name, self._envelope, self._receive)
 
     async def stop(self, _app: web.Application | None = None) -> None:
@@ -118,6 +122,9 @@ class Kf:
     async def check(self) -> Sequence[Check]:
         """See bot.channels.base.Channel; and whether the account is one that the app may speak for."""
         checks = list(await check_api(self._api))
+        if self._app:
+            found = Words(f"由渠道 {self._app} 的回调代收", f"comes by that of the channel {self._app}")
+            checks.insert(0, Check(_CALLBACK, True, found))
         try:
             listed = (await self._api.ask("/cgi-bin/kf/account/list", {"offset": 0, "limit": 100})).get("account_list")
         except SendError as error:

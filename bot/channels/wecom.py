@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 
 from bot import clock
-from bot.channels.base import Failure, Picture, SendError, Sent, TokenStore
+from bot.channels.base import Failure, Picture, PictureStore, SendError, Sent, TokenStore
 from bot.channels.callback import callback_routes, read_body, refused, taken
 from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import TOTAL_SECONDS
@@ -21,13 +21,12 @@ from bot.checks import Check
 from bot.config import USERID, WeComSettings
 from bot.message import Reply
 from bot.reach import Rules
-from bot.wecom import WeComRefused, folded
+from bot.wecom import EXTERNAL_USERID, WeComRefused, folded
 
 STORE_SECONDS = 4.0  # the platform hangs up after 5 and delivers again
 CHANGES: Final = frozenset(
     {"add_external_contact", "add_half_external_contact", "del_external_contact", "del_follow_user"}
 )
-_EXTERNAL = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _BY_OFFICER = "程序不能在企业微信好友里代发消息。请民警直接在企业微信里与他聊天。"
 
 _log = structlog.get_logger(__name__)
@@ -77,14 +76,20 @@ class WeComChannel:
         *,
         desk: ContactDesk,
         tokens: TokenStore,
+        pictures: PictureStore,
         call_seconds: float = TOTAL_SECONDS,
     ) -> None:
         self.name = settings.name
         self.rules = Rules(by_officer=True)
-        self.app = WeCom(settings, tokens=tokens, call_seconds=call_seconds)
+        self.app = WeCom(settings, tokens=tokens, pictures=pictures, call_seconds=call_seconds)
         self._desk = desk
         self._envelope = WeComEnvelope.of(settings, settings.corp_id)
         self._greetings: set[asyncio.Task[None]] = set()
+        self._accounts: dict[str, Callable[[str], None]] = {}
+
+    def serve_account(self, open_kfid: str, wake: Callable[[str], None]) -> None:
+        """An account of 微信客服 in the care of this app, whose one callback is ours: `wake` it with its token."""
+        self._accounts[open_kfid] = wake
 
     def routes(self) -> list[web.RouteDef]:
         return callback_routes(self.name, self._envelope, self._receive)
@@ -107,6 +112,9 @@ class WeComChannel:
             event = _contact_event(fields)
         except RefusedError as refusal:
             return refused(self.name, refusal.reason)
+        if fields.get("Event").strip().lower() == "kf_msg_or_event" and fields.get("OpenKfId") in self._accounts:
+            self._accounts[fields.get("OpenKfId")](fields.get("Token"))
+            return taken()
         if event is None or not self.app.customer_contact:
             if fields.get("MsgType") == "event" and fields.get("Event") not in _OF_THE_APP:
                 UNKNOWN_MESSAGES.labels(self.name, "event").inc()
@@ -154,7 +162,7 @@ def _contact_event(fields: Fields) -> ContactEvent | None:
     if change not in CHANGES:
         return None
     userid, external_userid, when = (fields.get(name) for name in ("UserID", "ExternalUserID", "CreateTime"))
-    if not (re.fullmatch(USERID, userid) and _EXTERNAL.fullmatch(external_userid)):
+    if not (re.fullmatch(USERID, userid) and re.fullmatch(EXTERNAL_USERID, external_userid)):
         raise RefusedError(Reason.INNER_XML)
     at = datetime.fromtimestamp(int(when), UTC) if re.fullmatch("[0-9]{1,10}", when) else clock.now()
     return ContactEvent(

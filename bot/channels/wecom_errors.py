@@ -11,6 +11,9 @@ WELCOME_OVER = frozenset({41050, 41051, 41096})  # too late, they chat already, 
 CODE_WRONG, CODE_USED = 40029, 42022  # the code of a log-in
 DISPATCHING = 41063  # a customer mass message is being handed out
 NO_CUSTOMERS = 41048
+NO_FRIEND = 84061
+STRANGERS = frozenset({NO_FRIEND, 40096})  # nobody's friend; a number of no resident
+MEDIA_CODES = frozenset({"40007", "40145"})  # a picture WeCom keeps no longer
 KF_DUPLICATE = 95033  # the same msgid again: the first one was taken
 
 _BUSY = ErrorRow(Failure.RETRY, "企业微信繁忙，稍后自动重试。")

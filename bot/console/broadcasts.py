@@ -1,5 +1,6 @@
 """Warnings: the list, writing one, its page, and everything done to it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -180,8 +181,14 @@ async def _form(visit: Visit, filled: Filled, row: Broadcast | None) -> web.Stre
         occupations=OCCUPATIONS,
         title_characters=actions.TITLE_CHARACTERS,
         body_characters=actions.BODY_CHARACTERS,
+        words_only=_words_only(visit),
         **reached,
     )
+
+
+def _words_only(visit: Visit) -> bool:
+    """Whether some residents get a warning without its picture: a mass message of an account is words or a picture."""
+    return any(rules.mass for rules in visit.desk.rules.values())
 
 
 async def reach(visit: Visit) -> web.StreamResponse:
@@ -231,7 +238,15 @@ def _age(typed: str) -> int | None:
     return int(typed)
 
 
-async def _draft(visit: Visit, session: AsyncSession) -> Draft:
+async def _picture(visit: Visit, session: AsyncSession, before: int | None) -> int | None:
+    """The picture chosen in the form, else the one before, unless it was taken away."""
+    upload = visit.upload("picture")
+    if upload is not None and (data := await asyncio.to_thread(upload.file.read)):
+        return await actions.keep_picture(session, visit.station_id, data)
+    return None if visit.text("without_picture") else before
+
+
+async def _draft(visit: Visit, session: AsyncSession, *, picture: int | None) -> Draft:
     filled, zone = _typed(visit), visit.desk.zone
     if filled.when not in ("now", "at", "weekly"):
         raise ActionError("请选择什么时候发送。")
@@ -246,13 +261,14 @@ async def _draft(visit: Visit, session: AsyncSession) -> Draft:
         repeat=Repeat.WEEKLY if filled.when == "weekly" else Repeat.ONCE,
         send_at=send_at,
         expires_at=future_moment(filled.expires_at, zone, "失效时间"),
+        picture=await _picture(visit, session, picture),
     )
 
 
 async def create(visit: Visit) -> web.StreamResponse:
     """Saved as a draft, or submitted at once."""
     async with visit.store.write() as session:
-        draft = await _draft(visit, session)
+        draft = await _draft(visit, session, picture=None)
         row = await actions.create(session, visit.officer, draft, actor=visit.actor)
         await _submit_if_asked(visit, session, row)
     return visit.go(f"/console/broadcasts/{row.id}", done=_saved(visit))
@@ -265,7 +281,7 @@ async def save(visit: Visit) -> web.StreamResponse:
         raise ActionError("页面已过期，请刷新后再改。")
     async with visit.store.write() as session:
         row = await access_broadcast(session, visit.station_id, visit.number("id"), lock=True)
-        draft = await _draft(visit, session)
+        draft = await _draft(visit, session, picture=row.media_id)
         await actions.edit(session, row, visit.officer, draft, version=int(version), actor=visit.actor)
         await _submit_if_asked(visit, session, row)
     return visit.go(f"/console/broadcasts/{row.id}", done=_saved(visit))
@@ -320,6 +336,7 @@ async def show(visit: Visit) -> web.StreamResponse:
         own=row.author_id == visit.officer.id,
         can_stop=early or row.state is BroadcastState.SENDING,
         why_characters=WHY_CHARACTERS,
+        words_only=_words_only(visit),
         **values,
     )
 

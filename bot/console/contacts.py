@@ -28,7 +28,9 @@ async def show(visit: Visit) -> web.StreamResponse:
     number = max(1, visit.asked_number("page") or 1)
     manages = visit.may(Permission.MANAGE)
     async with visit.store.read() as session:
-        ways = await actions.ways(session, visit.station_id, None if manages else visit.officer.id)
+        whose = None if manages else visit.officer.id
+        ways = await actions.ways(session, visit.station_id, whose)
+        count = await actions.friend_count(session, visit.station_id, whose)
         places = await (
             residents.communities(session, visit.station_id) if manages else own_communities(session, visit.officer)
         )
@@ -40,7 +42,9 @@ async def show(visit: Visit) -> web.StreamResponse:
     return visit.page(
         "contacts.html",
         ways=ways,
-        places=places,
+        count=count,
+        places=places if manages else [place for place in places if place.id not in {way.community_id for way in ways}],
+        has_places=bool(places),
         officers=officers,
         senders=[officer for officer in officers.values() if officer.active and officer.wecom_userid],
         left=left,

@@ -22,6 +22,7 @@ BROADCAST_GROUPS: Final = {
 TASK_STATES: Final = {
     TaskState.NEW: "正在提交",
     TaskState.SUBMITTING: "正在提交",
+    TaskState.SEEKING: "正在向企业微信核对",
     TaskState.WAITING: "等待民警在企业微信确认",
     TaskState.DONE: "已有结果",
     TaskState.CANCELLED: "已撤回",
@@ -30,6 +31,7 @@ TASK_STATES: Final = {
 TASK_TAGS: Final = {  # the colour, as of a warning in that state
     TaskState.NEW: "sending",
     TaskState.SUBMITTING: "sending",
+    TaskState.SEEKING: "sending",
     TaskState.WAITING: "sending",
     TaskState.DONE: "done",
     TaskState.CANCELLED: "cancelled",

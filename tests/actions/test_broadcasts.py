@@ -1,5 +1,6 @@
 """Warnings by the clock: at once, at a set time, every week; on which address; what the result page counts."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,16 @@ from bot.actions.broadcasts import Draft
 from bot.channels.base import Failure, SendError
 from bot.reach import Rules
 from bot.store import access
-from bot.store.models import Author, Broadcast, BroadcastState, DeliveryState, Repeat, ResidentAddress, StoredMessage
+from bot.store.models import (
+    Author,
+    Broadcast,
+    BroadcastState,
+    DeliveryState,
+    Media,
+    Repeat,
+    ResidentAddress,
+    StoredMessage,
+)
 from scheduler import jobs
 from tests.support.station import CHANNEL, MONDAY_MORNING, FrozenClock, House
 
@@ -35,6 +45,11 @@ async def warn(house: House, **draft: object) -> int:
     return broadcast.id
 
 
+async def keep_picture(house: House) -> int:
+    async with house.store.write() as session:
+        return await broadcasts.keep_picture(session, house.station.id, b"\x89PNG\r\n\x1a\n a poster")
+
+
 async def tick(house: House) -> None:
     await jobs.move_broadcasts(house.desk)
     await jobs.send_deliveries(house.desk)
@@ -55,6 +70,64 @@ async def test_a_warning_without_a_time_goes_at_once_and_stands_in_the_conversat
     assert len(messages) == 2
     assert all(message.conversation_id for message in messages)
     assert await states(house) == [BroadcastState.DONE]
+
+
+async def test_a_warning_with_a_picture_shows_it_in_the_conversation_and_keeps_it_while_it_is_kept(
+    any_house: House, frozen: FrozenClock
+) -> None:
+    house = any_house
+    await house.add_resident("o-1")
+    await house.add_resident("o-2")
+    picture = await keep_picture(house)
+    number = await warn(house, picture=picture)
+    await tick(house)
+    assert [given.reply.picture for given in house.channel.given] == [picture, picture]
+    messages = await house.all(select(StoredMessage).where(StoredMessage.author == Author.STATION))
+    assert [message.media_id for message in messages] == [picture, picture]
+    frozen.forward(days=2000)
+    await jobs.forget(house.desk)
+    messages = await house.all(select(StoredMessage).where(StoredMessage.author == Author.STATION))
+    assert [message.media_id for message in messages] == [None, None]
+    assert (await house.one(select(Broadcast).where(Broadcast.id == number))).media_id == picture
+
+
+async def test_another_picture_is_another_seal_and_each_week_has_the_same(house: House, frozen: FrozenClock) -> None:
+    await house.add_resident("o-1")
+    picture, other = await keep_picture(house), await keep_picture(house)
+    await warn(house, picture=picture, repeat=Repeat.WEEKLY, send_at=frozen.now)
+    await tick(house)
+    weekly, child = await house.all(select(Broadcast).order_by(Broadcast.id))
+    assert child.media_id == picture
+    assert broadcasts.is_sealed(weekly)
+    weekly.media_id = other
+    assert not broadcasts.is_sealed(weekly)
+
+
+async def test_where_the_window_has_no_room_for_the_picture_the_words_go_alone(house: House) -> None:
+    await house.add_resident("o-1", address={"window_until": MONDAY_MORNING + timedelta(hours=1), "window_left": 1})
+    await house.add_resident("o-2", address={"window_until": MONDAY_MORNING + timedelta(hours=1), "window_left": 2})
+    house.channel.rules = Rules(windowed=True, part_bytes=2048)
+    picture = await keep_picture(house)
+    await warn(house, picture=picture)
+    await tick(house)
+    await tick(house)
+    assert {given.address: given.reply.picture for given in house.channel.given} == {"o-1": None, "o-2": picture}
+    messages = await house.all(select(StoredMessage).where(StoredMessage.author == Author.STATION))
+    assert {message.address: message.media_id for message in messages} == {"o-1": None, "o-2": picture}
+    assert await states(house) == [BroadcastState.DONE]
+
+
+async def test_a_picture_that_was_taken_out_of_a_draft_is_deleted(house: House) -> None:
+    author = await house.officer("zhang")
+    actor = Actor(house.station.id, author.id)
+    draft = Draft("防诈提醒", "不要转账。", Audience(), picture=await keep_picture(house))
+    async with house.store.write() as session:
+        row = await broadcasts.create(session, author, draft, actor=actor)
+    async with house.store.write() as session:
+        read = await access.access_broadcast(session, house.station.id, row.id, lock=True)
+        without = replace(draft, picture=None)
+        await broadcasts.edit(session, read, author, without, version=read.version, actor=actor)
+    assert await house.count(Media) == 0
 
 
 async def test_a_warning_with_a_time_waits_for_it_whatever_zone_it_was_written_in(

@@ -47,11 +47,6 @@ async def house(furnished_url: str, time: FrozenClock) -> AsyncIterator[House]:
         yield house
 
 
-@pytest.fixture(scope="module")
-def knowledge() -> Knowledge:
-    return Knowledge.load()
-
-
 async def found(house: House, knowledge: Knowledge | None = None) -> list[learning.Group]:
     async with house.store.read() as session:
         asked = await not_understood(session, house.station.id, since=clock.now() - timedelta(days=30))
@@ -451,8 +446,10 @@ async def test_an_entry_that_can_no_longer_be_read_is_left_out_and_the_rest_serv
     assert own.entries == own.shipped
 
 
-async def test_rolled_back_with_one_click_the_version_before_answers(house: House, desk: Desk) -> None:
-    house.runtime.knowledge = Knowledge.load()
+async def test_rolled_back_with_one_click_the_version_before_answers(
+    house: House, desk: Desk, knowledge: Knowledge
+) -> None:
+    house.runtime.knowledge = knowledge
     first = await desk.make_live("idcard.lost", "麒麟本本整丢哒")
     second = await desk.make_live("idcard.lost", "青龙卡卡搞脱哒")
     await desk.change("suo", second, entry_versions.roll_back)

@@ -49,8 +49,8 @@ ALLOWED: dict[type[StrEnum], set[str]] = {
     },
     NoticeState: {"queued sending", "queued over", "sending queued", "sending sent", "sending failed", "sending over"},
     TaskState: {
-        "new submitting", "new cancelled", "submitting new", "submitting waiting", "submitting failed",
-        "waiting done", "waiting cancelled",
+        "new submitting", "new cancelled", "submitting new", "submitting seeking", "submitting waiting",
+        "submitting failed", "seeking new", "seeking waiting", "seeking failed", "waiting done", "waiting cancelled",
     },
 }  # fmt: skip
 ARROWS: dict[type[StrEnum], Any] = {

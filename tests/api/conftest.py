@@ -148,11 +148,6 @@ def time(frozen: FrozenClock) -> FrozenClock:
 
 
 @pytest.fixture(scope="session")
-def knowledge() -> Knowledge:
-    return Knowledge.load()
-
-
-@pytest.fixture(scope="session")
 def furnished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Furniture]]:
     file: Path = tmp_path_factory.mktemp("api") / "officer.db"
     return file, furnished_file(file, _furnish)

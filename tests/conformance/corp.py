@@ -18,7 +18,7 @@ from bot.actions.audiences import Audience
 from bot.actions.audit import Actor
 from bot.actions.broadcasts import Draft
 from bot.actions.conversations import Address
-from bot.adapters import StoredTokens
+from bot.adapters import StoredPictures, StoredTokens
 from bot.channels.wecom import WeComChannel
 from bot.config import Config, WeComSettings, parse_config
 from bot.console.app import ConsoleDesk, add_console
@@ -47,6 +47,7 @@ from tests.support.station import DATA_KEY, FrozenClock, House
 CHANNEL = "corp"
 PUBLIC_URL = "https://police.example.org"
 USERIDS = {"zhang": "zhangwei", "li": "lina", "fu": "FuJing", "suo": "suo"}  # as the corporation writes them
+PNG = b"\x89PNG\r\n\x1a\n a poster"
 WANG = "wmWang-0001"  # a resident, as WeCom knows him
 
 
@@ -64,12 +65,14 @@ def settings(wechat: FakeWeChat, **changed: Any) -> Config:
         "customer_contact": True,
         **changed.pop("channel", {}),
     }
+    account = changed.pop("kf", None)
+    customer_service = [{"kind": "kf", "name": "kefu", **account}] if account else []
     return parse_config(
         {
             "station": {"name": "枫林派出所"},
             "server": {"public_url": PUBLIC_URL},
             "security": {"data_key": DATA_KEY, **changed.pop("security", {})},
-            "channels": [{"kind": "webchat", "name": "web"}, channel],
+            "channels": [{"kind": "webchat", "name": "web"}, *customer_service, channel],
             **changed,
         },
         {},
@@ -152,6 +155,17 @@ class Office:
         await jobs.move_broadcasts(self.desk)
         await jobs.move_tasks(self.desk)
         await jobs.move_broadcasts(self.desk)
+
+    async def look_up(self) -> None:
+        await jobs.look_up_friends(self.desk)
+
+    async def compare(self) -> None:
+        await jobs.compare_friends(self.desk)
+
+    async def compare_at_its_time(self) -> None:
+        """The next comparison that is due."""
+        self.forward(hours=6)
+        await self.compare()
 
     # -- people ----------------------------------------------------------------------------------------------------
 
@@ -249,6 +263,11 @@ class Office:
             await broadcasts.approve(session, row, approver, seal=seal, actor=Actor(self.house.station.id, approver.id))
             return row.id
 
+    async def keep_picture(self) -> int:
+        """A picture for a warning; its number."""
+        async with self.house.store.write() as session:
+            return await broadcasts.keep_picture(session, self.house.station.id, PNG)
+
     async def stop(self, broadcast_id: int) -> None:
         async with self.house.store.write() as session:
             row = await session.get_one(Broadcast, broadcast_id)
@@ -280,7 +299,12 @@ async def opened(house: House, wechat: FakeWeChat, frozen: FrozenClock, **change
     await _furnish(house, wechat)
     async with AsyncExitStack() as stack:
         desk = Contacts(house.runtime, config.name)
-        channel = WeComChannel(config, desk=desk, tokens=StoredTokens(house.store, house.station.id))
+        channel = WeComChannel(
+            config,
+            desk=desk,
+            tokens=StoredTokens(house.store, house.station.id),
+            pictures=StoredPictures(house.store, house.station.id),
+        )
         stack.push_async_callback(channel.close)
         app = web.Application()
         app.add_routes(channel.routes())

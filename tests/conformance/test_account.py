@@ -48,9 +48,11 @@ async def test_45_the_menu_goes_out_in_raw_chinese_and_the_platform_takes_it(
     assert (call.errcode, call.escaped) == (0, False)
 
 
-async def test_every_button_of_the_menu_is_answered(furnished_sqlite_url: str, wechat: FakeWeChat) -> None:
+async def test_every_button_of_the_menu_is_answered(
+    furnished_sqlite_url: str, wechat: FakeWeChat, knowledge: Knowledge
+) -> None:
     async with (
-        House.opened(furnished_sqlite_url, knowledge=Knowledge.load()) as house,
+        House.opened(furnished_sqlite_url, knowledge=knowledge) as house,
         open_account(house, wechat) as account,
     ):
         await account.channel.set_menu()

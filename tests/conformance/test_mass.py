@@ -102,6 +102,21 @@ async def test_a_warning_goes_in_one_call_and_stands_in_each_conversation(accoun
     assert (await summary(account, number)).filtered == 0
 
 
+async def test_a_mass_message_carries_the_words_and_the_chat_log_shows_no_picture_that_nobody_got(
+    account: Account,
+) -> None:
+    people = await account.people(2)
+    async with account.house.store.write() as session:
+        picture = await broadcasts.keep_picture(session, account.house.station.id, b"\x89PNG\r\n\x1a\n a poster")
+    await warn(account, picture=picture)
+    await account.works()
+    (call,) = account.wechat.calls(SEND)
+    assert call.body["msgtype"] == "text"
+    assert all(account.texts(openid) == [TEXT] for openid in people)
+    said = await account.house.all(select(StoredMessage).where(StoredMessage.author == Author.STATION))
+    assert [row.media_id for row in said] == [None, None]
+
+
 async def test_one_more_than_a_list_holds_makes_two_lists_of_half_the_size(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +133,7 @@ async def test_one_more_than_a_list_holds_makes_two_lists_of_half_the_size(
     assert all(len(number.encode()) <= 32 for number in numbers)
 
 
+@pytest.mark.slow
 async def test_ten_thousand_and_one_are_two_calls(furnished_sqlite_url: str, frozen: FrozenClock) -> None:
     async with opened(furnished_sqlite_url, frozen) as account:
         await many(account, 10_001)

@@ -19,6 +19,7 @@ from bot.actions.conversations import Address
 from bot.callbacks import CallbackSigns
 from bot.checks import ChannelReport, Check
 from bot.message import Reply
+from bot.reach import Rules
 from bot.store.models import Author, ChannelSign
 from tests.conformance.station import Account, account_of, open_account
 from tests.fakes.wechat import FakeWeChat, Pusher
@@ -209,7 +210,7 @@ async def test_what_waits_too_long_and_a_parked_channel_are_told(
 
 async def test_a_channel_that_cannot_even_check_itself_is_not_well(house: House) -> None:
     class Broken:
-        name, kind = CHANNEL, "fake"
+        name, kind, rules = CHANNEL, "fake", Rules()
 
         def routes(self) -> list[web.RouteDef]:
             return []
@@ -251,7 +252,7 @@ async def command(name: str, wechat: FakeWeChat, url: str, folder: Path) -> tupl
     return child.returncode or 0, out.decode(), err.decode()
 
 
-async def test_the_command_ends_with_0_when_all_is_well_and_with_1_when_not(
+async def test_the_command_ends_with_0_when_all_is_well(
     furnished_sqlite_url: str, house: House, wechat: FakeWeChat, tmp_path: Path
 ) -> None:
     await seen(house)
@@ -259,7 +260,17 @@ async def test_the_command_ends_with_0_when_all_is_well_and_with_1_when_not(
     assert code == 0, out + err
     assert "fenglin (official_account)\n  ok   callback: believed" in out
     assert "BAD" not in out
+    for secret in (*wechat.tokens, wechat.secret, AES_KEY, TOKEN):
+        assert secret not in out + err
 
+
+@pytest.mark.slow
+async def test_the_command_ends_with_1_when_something_is_wrong(
+    furnished_sqlite_url: str, house: House, wechat: FakeWeChat, tmp_path: Path
+) -> None:
+    await seen(house)
+    code, _, _ = await command("check-channels", wechat, furnished_sqlite_url, tmp_path)
+    assert (code, len(wechat.tokens)) == (0, 1), "it has a token that it could give away"
     wechat.fault("stable_token", "errcode", 40164)
     code, out, err = await command("check-channels", wechat, furnished_sqlite_url, tmp_path)
     assert code == 1
@@ -268,6 +279,7 @@ async def test_the_command_ends_with_0_when_all_is_well_and_with_1_when_not(
         assert secret not in out + err
 
 
+@pytest.mark.slow
 async def test_the_menu_is_set_by_its_command(
     furnished_sqlite_url: str, house: House, wechat: FakeWeChat, tmp_path: Path
 ) -> None:

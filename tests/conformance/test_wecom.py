@@ -16,9 +16,9 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 from yarl import URL
 
-from bot.actions import officer_notices, officers, wecom_planning, wecom_tasks
+from bot.actions import linking, officer_notices, officers, residents, wecom_planning, wecom_tasks
 from bot.actions.audit import Actor
-from bot.app import PROGRAM, create_app
+from bot.app import PROGRAM, check_channels, create_app
 from bot.store.models import (
     Broadcast,
     BroadcastState,
@@ -26,6 +26,10 @@ from bot.store.models import (
     NoticeState,
     Officer,
     OfficerNotice,
+    PlatformToken,
+    Resident,
+    ResidentAddress,
+    StoredMessage,
     TaskState,
     TicketNotice,
     WelcomeState,
@@ -38,6 +42,7 @@ from tests.fakes.wechat import FakeWeChat
 from tests.fakes.wechat.cipher import children
 from tests.fakes.wechat.wecom.apps import CORP_SECRET
 from tests.fakes.wechat.wecom.pusher import CORP_AES_KEY, CORP_TOKEN, CorpPusher
+from tests.support.knowledge import KnownSayings
 from tests.support.station import FrozenClock, House, until
 
 LI_NA = "wmLiNa-0002"
@@ -63,8 +68,9 @@ async def wechat(frozen: FrozenClock) -> AsyncIterator[FakeWeChat]:
 
 
 @pytest.fixture
-async def office(house: House, wechat: FakeWeChat, frozen: FrozenClock) -> AsyncIterator[Office]:
-    async with corp.opened(house, wechat, frozen) as office:
+async def office(any_house: House, wechat: FakeWeChat, frozen: FrozenClock) -> AsyncIterator[Office]:
+    """A station whose officers are in WeCom, once on each kind of database."""
+    async with corp.opened(any_house, wechat, frozen) as office:
         yield office
 
 
@@ -284,6 +290,40 @@ async def test_47_who_still_has_another_officer_stays_reachable(office: Office) 
     assert {row.state for row in await office.contacts()} == {ContactState.LEFT, ContactState.REMOVED}
 
 
+async def test_47_what_a_friend_told_of_himself_goes_some_time_after_he_left(office: Office) -> None:
+    await office.befriend(WANG)
+    (address,) = await office.house.all(select(ResidentAddress).where(ResidentAddress.address == WANG))
+    async with office.house.store.write() as session:
+        (await session.get_one(Resident, address.resident_id)).birth_year = 1950
+    await office.corp.contacts.customer_removes("zhangwei", WANG)
+
+    async def birth_year_after(days: int) -> int | None:
+        office.forward(days=days)
+        await jobs.forget(office.desk)
+        found: Resident = await office.house.one(select(Resident).where(Resident.id == address.resident_id))
+        return found.birth_year
+
+    assert await birth_year_after(29) == 1950
+    assert await birth_year_after(2) is None
+
+
+async def test_47_who_is_erased_leaves_no_note_of_why_he_left(office: Office) -> None:
+    follower = await office.house.add_resident("o-wang", address={"union_id": "u-wang"})
+    await office.befriend(WANG)
+    office.corp.contacts.outsiders[WANG].unionid = "u-wang"
+    await office.look_up()  # he is the follower, too
+    await office.corp.contacts.customer_removes("zhangwei", WANG)
+    browser = await office.at_the_desk("suo")
+    (contact,) = await office.contacts()
+    await browser.get("/console/contacts")
+    await browser.post(f"/console/contacts/{contact.id}/follow-up", note="电话联系，换了手机")
+    async with office.house.store.write() as session:
+        resident = await session.get_one(Resident, follower)
+        actor = Actor(office.house.station.id)
+        await residents.erase(session, resident, now=office.frozen.now, actor=actor, why="本人要求")
+    assert [row.follow_up for row in await office.contacts()] == [None]
+
+
 async def test_47_an_old_event_that_comes_late_changes_nothing(office: Office) -> None:
     await office.befriend(WANG)
     before = str(int(office.wechat.now()) - 60)
@@ -321,6 +361,52 @@ async def test_48_a_warning_waits_for_the_officer_and_is_never_called_sent_befor
     assert "防骗提醒" in office.words_to(WANG)[-1]
     row = await office.house.one(select(Broadcast))
     assert row.state is BroadcastState.DONE
+
+
+async def test_48_a_warning_with_a_picture_carries_it_in_every_officers_task_and_uploads_it_once(
+    office: Office,
+) -> None:
+    await office.befriend(WANG)
+    await office.befriend(LI_NA, username="li", community="湖滨社区")
+    warning = await office.warn(picture=await office.keep_picture())
+    await office.move()
+    attached = [call.body["attachments"] for call in office.wechat.calls("add_msg_template")]
+    assert len(attached) == 2
+    assert attached[0] == attached[1]
+    assert attached[0][0]["msgtype"] == "image"
+    assert len(office.wechat.calls("media/upload")) == 1
+    for task in await office.tasks():
+        office.corp.mass.confirm(task.msgid, task.userid)
+    office.forward(minutes=1)
+    await office.move()
+    assert [bubble.kind for bubble in office.corp.contacts.chat("zhangwei", WANG)][-2:] == ["text", "image"]
+    row = await office.house.one(select(Broadcast).where(Broadcast.id == warning))
+    said = await office.house.all(select(StoredMessage).where(StoredMessage.broadcast_id == warning))
+    assert {message.media_id for message in said} == {row.media_id}
+
+
+async def test_48_a_picture_that_wecom_keeps_no_longer_is_uploaded_anew(office: Office) -> None:
+    await office.befriend(WANG)
+    picture = await office.keep_picture()
+    await office.warn(picture=picture)
+    await office.move()
+    office.corp.media.held.clear()
+    office.forward(days=1)
+    await office.warn(picture=picture)
+    await office.move()
+    assert [row.state for row in await office.tasks()] == [TaskState.WAITING, TaskState.WAITING]
+    assert len(office.wechat.calls("media/upload")) == 2
+
+
+async def test_48_a_picture_that_wecom_does_not_take_leaves_the_warning_unsent_with_a_reason(office: Office) -> None:
+    await office.befriend(WANG)
+    office.wechat.fault("media/upload", "errcode", 40005)
+    warning = await office.warn(picture=await office.keep_picture())
+    await office.move()
+    assert not office.wechat.calls("add_msg_template")
+    ((state, reason),) = (await office.ends(warning)).values()
+    assert state == "failed"
+    assert reason
 
 
 async def test_48_polling_shows_who_got_it_who_is_no_friend_and_who_had_another(office: Office) -> None:
@@ -407,20 +493,123 @@ async def test_48_asking_for_results_too_early_is_asked_again_later(office: Offi
     assert (await office.ends(warning))[WANG][0] == "sent"
 
 
-async def test_48_a_task_whose_answer_was_lost_is_shown_as_unknown_and_never_handed_in_again(office: Office) -> None:
+async def test_48_a_task_whose_answer_was_lost_is_found_in_wecoms_list_and_goes_on(office: Office) -> None:
+    await office.befriend(WANG, LI_NA)
+    del office.corp.pushers["contact"]  # nobody tells us that Li Na left
+    await office.corp.contacts.customer_removes("zhangwei", LI_NA)
+    office.wechat.fault("add_msg_template", "close_after")
+    warning = await office.warn()
+    await office.move()
+    (task,) = await office.tasks()
+    assert (task.state, task.msgid) == (TaskState.SEEKING, "")
+    assert (await office.ends(warning))[WANG][0] == "queued"
+    page = await (await (await office.at_the_desk("zhang")).get(f"/console/broadcasts/{warning}")).text()
+    assert "正在向企业微信核对" in page
+    office.forward(minutes=1)
+    await office.move()
+    ((msgid, _),) = office.corp.mass.tasks.items()
+    assert [(row.state, row.msgid, row.reason) for row in await office.tasks()] == [(TaskState.WAITING, msgid, None)]
+    assert "没有接受" in (await office.ends(warning))[LI_NA][1]  # whom the lost answer would have named
+    office.corp.mass.confirm(msgid, "zhangwei")
+    office.forward(minutes=1)
+    await office.move()
+    assert (await office.ends(warning))[WANG] == ("sent", "")
+    assert len(office.wechat.calls("add_msg_template")) == 1
+
+
+async def test_48_what_is_not_in_wecoms_list_after_ten_minutes_is_handed_in_anew(office: Office) -> None:
+    await office.befriend(WANG)
+    office.wechat.fault("add_msg_template", "status", 502, times=1)  # nothing was made, but who knows
+    warning = await office.warn()
+    for _ in range(9):
+        await office.move()
+        office.forward(minutes=1)
+    assert len(office.wechat.calls("add_msg_template")) == 1
+    assert [row.state for row in await office.tasks()] == [TaskState.SEEKING]
+    office.forward(minutes=2)
+    await office.move()
+    await office.move()
+    assert len(office.wechat.calls("get_groupmsg_list_v2")) == 3
+    assert len(office.wechat.calls("add_msg_template")) == 2
+    (task,) = await office.tasks()
+    assert task.state is TaskState.WAITING
+    office.corp.mass.confirm(task.msgid, "zhangwei")
+    office.forward(minutes=1)
+    await office.move()
+    assert await office.ends(warning) == {WANG: ("sent", "")}
+
+
+async def test_48_the_same_words_of_others_are_not_taken_for_ours(office: Office) -> None:
+    await office.befriend(WANG)
+    await office.befriend(LI_NA, username="li", community="湖滨社区")
+    office.wechat.fault("add_msg_template", "status", 502, times=1)
+    await office.warn()
+    await office.move()
+    lost = next(row for row in await office.tasks() if row.state is TaskState.SEEKING)
+    his, resident = ("zhangwei", WANG) if lost.userid == "zhangwei" else ("lina", LI_NA)
+    words = office.wechat.calls("add_msg_template")[0].body["text"]["content"]
+    make = office.corp.mass.make_by_hand
+    make(his, words, [resident])  # in the admin's console
+    make(his, words, [resident], creator=his, personal=True)  # in his own client
+    make(his, "别的内容", [resident], creator="")
+    make(his, words, ["wmSomebody-0009"], creator="")  # another app's, for others
+    office.forward(minutes=1)
+    await office.move()
+    assert next(row for row in await office.tasks() if row.id == lost.id).state is TaskState.SEEKING
+    for _ in range(2):
+        office.forward(minutes=11)
+        await office.move()
+    await office.move()
+    assert {row.state for row in await office.tasks()} == {TaskState.WAITING}
+    assert len(office.wechat.calls("add_msg_template")) == 3
+
+
+async def test_48_of_two_that_look_alike_nobody_can_say_which_and_the_officer_is_told(office: Office) -> None:
     await office.befriend(WANG)
     office.wechat.fault("add_msg_template", "close_after")
     warning = await office.warn()
-    for _ in range(3):
-        await office.move()
+    await office.move()
+    words = office.wechat.calls("add_msg_template")[0].body["text"]["content"]
+    office.corp.mass.make_by_hand("zhangwei", words, [WANG], creator="")  # by another app
+    office.forward(minutes=1)
+    await office.move()
+    assert [row.state for row in await office.tasks()] == [TaskState.FAILED]
+    ((state, reason),) = (await office.ends(warning)).values()
+    assert (state, "只发一条" in reason) == ("failed", True)
+    page = await (await (await office.at_the_desk("zhang")).get(f"/console/broadcasts/{warning}")).text()
+    assert "只发一条" in page
+
+
+async def test_48_a_list_that_cannot_be_had_for_a_day_leaves_an_unknown_end(office: Office) -> None:
+    await office.befriend(WANG)
+    office.wechat.fault("add_msg_template", "close_after")
+    office.wechat.fault("get_groupmsg_list_v2", "errcode", -1)
+    warning = await office.warn()
+    await office.move()
+    for _ in range(25):
         office.forward(hours=1)
+        await office.move()
     assert len(office.wechat.calls("add_msg_template")) == 1
     ((state, reason),) = (await office.ends(warning)).values()
     assert state == "failed"
     assert "没有回执" in reason
 
 
-async def test_48_a_process_that_died_while_handing_in_leaves_an_unknown_end(office: Office) -> None:
+async def test_48_a_stopped_warning_whose_answer_was_lost_is_found_and_taken_back(office: Office) -> None:
+    await office.befriend(WANG)
+    office.wechat.fault("add_msg_template", "close_after")
+    warning = await office.warn()
+    await office.move()
+    await office.stop(warning)
+    for _ in range(3):
+        office.forward(minutes=1)
+        await office.move()
+    (made,) = office.corp.mass.tasks.values()
+    assert made.cancelled
+    assert await office.ends(warning) == {WANG: ("skipped", "已停止发送")}
+
+
+async def test_48_what_a_process_that_died_may_have_handed_in_is_looked_for_first(office: Office) -> None:
     await office.befriend(WANG)
     warning = await office.warn()
     await jobs.move_broadcasts(office.desk)
@@ -428,7 +617,14 @@ async def test_48_a_process_that_died_while_handing_in_leaves_an_unknown_end(off
     office.forward(minutes=2)
     await office.move()
     assert not office.wechat.calls("add_msg_template")
-    assert (await office.ends(warning))[WANG][0] == "failed"
+    assert [row.state for row in await office.tasks()] == [TaskState.SEEKING]
+    for _ in range(11):
+        office.forward(minutes=1)
+        await office.move()
+    await office.move()
+    assert len(office.wechat.calls("add_msg_template")) == 1
+    assert (await office.ends(warning))[WANG][0] == "queued"
+    assert [row.state for row in await office.tasks()] == [TaskState.WAITING]
 
 
 async def _die_while_handing_in(office: Office) -> None:
@@ -552,6 +748,174 @@ async def test_48_who_can_be_reached_at_once_elsewhere_needs_no_tap(office: Offi
     assert ends["o-one"][0] == "sent"
     assert ends[WANG][0] == "queued"
     assert [given.address for given in office.house.channel.given] == ["o-one"]
+
+
+# -- what its events did not tell ------------------------------------------------------------------------------------
+
+
+async def test_a_friend_whose_event_was_lost_is_found_with_his_community_and_not_greeted(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way = await office.way()
+    del office.corp.pushers["contact"]
+    monkeypatch.setattr("bot.channels.wecom_app._FRIENDS_ROWS", 10)  # 100 in WeCom
+    for number in range(23):  # three pages
+        await office.corp.contacts.scan(way.config_id, f"wmLost-{number}")
+    await office.compare()
+    assert not await office.contacts()  # their events may still be under way
+    office.forward(minutes=6)
+    await office.compare_at_its_time()
+    found = await office.contacts()
+    assert {(row.state, row.officer_id) for row in found} == {
+        (ContactState.FRIEND, (await office.house.officer("zhang")).id)
+    }
+    assert len(found) == 23
+    assert await community_of(office, "wmLost-7") == "枫林社区"
+    assert await follows(office, "wmLost-22")
+    assert not office.wechat.calls("send_welcome_msg")
+    assert len(await office.audited("contact.added")) == 23
+
+
+async def test_who_left_and_whose_event_was_lost_is_found_among_those_who_left(office: Office) -> None:
+    await office.befriend(WANG, LI_NA)
+    office.forward(hours=1)
+    del office.corp.pushers["contact"]
+    await office.corp.contacts.customer_removes("zhangwei", WANG)
+    await office.compare_at_its_time()
+    assert {row.external_userid: row.state for row in await office.contacts()} == {
+        WANG: ContactState.LEFT,
+        LI_NA: ContactState.FRIEND,
+    }
+    assert not await follows(office, WANG)
+    page = await (await (await office.at_the_desk("suo")).get("/console/contacts")).text()
+    assert "离开张伟" in page
+    office.corp.contacts.friendships["zhangwei", WANG].removed = False  # he came back, unheard
+    await office.compare_at_its_time()
+    assert {row.state for row in await office.contacts()} == {ContactState.FRIEND}
+    assert await follows(office, WANG)
+
+
+async def test_whom_an_admin_gave_to_another_officer_is_that_ones_friend_and_did_not_leave(office: Office) -> None:
+    await office.befriend(WANG, LI_NA)
+    office.forward(hours=1)
+    await office.corp.contacts.transfer(LI_NA, "zhangwei", "lina")
+    del office.corp.pushers["contact"]
+    await office.corp.contacts.transfer(WANG, "zhangwei", "lina")  # unheard
+    await office.compare_at_its_time()
+    states = {(row.userid, row.external_userid): row.state for row in await office.contacts()}
+    assert states == {
+        ("zhangwei", WANG): ContactState.REMOVED,
+        ("lina", WANG): ContactState.FRIEND,
+        ("zhangwei", LI_NA): ContactState.REMOVED,
+        ("lina", LI_NA): ContactState.FRIEND,
+    }
+    assert await follows(office, WANG)
+    page = await (await (await office.at_the_desk("suo")).get("/console/contacts")).text()
+    assert "离开张伟" not in page
+
+
+async def test_a_list_that_is_cut_short_makes_nobody_leave(office: Office) -> None:
+    await office.befriend(WANG, LI_NA)
+    office.forward(hours=1)
+    office.wechat.fault("batch/get_by_user", "errcode", 84061)  # as if he had no friends
+    await office.compare_at_its_time()
+    assert {row.state for row in await office.contacts()} == {ContactState.FRIEND}
+    office.wechat.faults.clear()
+    office.wechat.fault("batch/get_by_user", "truncated")
+    await office.compare_at_its_time()
+    assert {row.state for row in await office.contacts()} == {ContactState.FRIEND}
+
+
+async def test_each_officer_is_compared_four_times_a_day_and_again_soon_when_wecom_was_away(office: Office) -> None:
+    for _ in range(24 * 2):
+        await office.compare()
+        office.forward(minutes=30)
+    assert len(office.wechat.calls("batch/get_by_user")) == len(USERIDS) * 4
+    office.wechat.fault("batch/get_by_user", "errcode", 45009, times=1)
+    office.forward(hours=6)
+    before = len(office.wechat.calls("batch/get_by_user"))
+    await office.compare()
+    assert len(office.wechat.calls("batch/get_by_user")) == before + 1  # it does not beat on the door
+    office.forward(minutes=10)
+    await office.compare()
+    assert len(office.wechat.calls("batch/get_by_user")) == before + 1 + len(USERIDS)
+
+
+async def test_an_officer_who_left_is_not_compared_and_his_friends_stay_as_they_are(office: Office) -> None:
+    await office.befriend(WANG)
+    await office.befriend(LI_NA, username="li", community="湖滨社区")
+    await _disable(office, "zhang")
+    office.corp.members.held["lina"].status = 5
+    del office.corp.members.held["lina"]  # gone from the address book
+    await office.compare_at_its_time()
+    asked = {userid for call in office.wechat.calls("batch/get_by_user") for userid in call.body["userid_list"]}
+    assert "zhangwei" not in asked
+    assert {row.state for row in await office.contacts()} == {ContactState.FRIEND}
+
+
+async def test_an_event_that_comes_after_the_comparison_still_counts(office: Office) -> None:
+    await office.befriend(WANG)
+    office.forward(hours=1)
+    await office.compare()
+    await office.corp.contacts.customer_removes("zhangwei", WANG)
+    assert [row.state for row in await office.contacts()] == [ContactState.LEFT]
+    await office.compare_at_its_time()
+    assert [row.state for row in await office.contacts()] == [ContactState.LEFT]
+
+
+# -- one resident on all of the station's platforms ------------------------------------------------------------------
+
+
+async def test_the_friend_the_follower_and_the_customer_of_one_union_are_one_resident(office: Office) -> None:
+    follower = await office.house.add_resident("o-wang", name="王芳", address={"union_id": "u-wang"})
+    customer = await office.house.add_resident("wmWang-0001", address={"union_id": "u-wang", "channel": "kefu"})
+    await office.befriend(WANG, LI_NA)
+    office.corp.contacts.outsiders[WANG].unionid = "u-wang"
+    ticket = await office.open_ticket(sender="visitor-9")
+    await office.look_up()
+    addresses = await office.house.all(select(ResidentAddress).where(ResidentAddress.union_id == "u-wang"))
+    assert {row.channel: row.resident_id for row in addresses} == {
+        "fenglin": follower,
+        "kefu": follower,
+        "corp": follower,
+    }
+    assert customer != follower
+    await office.corp.contacts.customer_removes("zhangwei", WANG)  # the friend is found by who he is now
+    page = await (await (await office.at_the_desk("suo")).get("/console/contacts")).text()
+    assert f"/console/residents/{follower}" in page
+    assert ticket.resident_id not in {follower, customer}
+    await office.look_up()
+    assert len(office.wechat.calls("externalcontact/get")) == 2  # each was asked about once
+
+
+async def test_whom_a_chief_separated_stays_separated(office: Office) -> None:
+    follower = await office.house.add_resident("o-wang", address={"union_id": "u-wang"})
+    await office.befriend(WANG)
+    office.corp.contacts.outsiders[WANG].unionid = "u-wang"
+    await office.look_up()
+    query = select(ResidentAddress).where(ResidentAddress.channel == corp.CHANNEL)
+    address = await office.house.one(query)
+    assert address.resident_id == follower
+    async with office.house.store.write() as session:
+        row = await session.get_one(ResidentAddress, address.id)
+        actor = Actor(office.house.station.id)
+        parted = await linking.separate(session, row, why="不是同一个人", now=office.frozen.now, actor=actor)
+    office.forward(minutes=1)
+    await office.look_up()
+    await office.compare_at_its_time()
+    await office.look_up()
+    assert (await office.house.one(query)).resident_id == parted.id
+
+
+async def test_a_platform_that_is_away_is_asked_again_who_they_are(office: Office) -> None:
+    await office.befriend(WANG, LI_NA)
+    for external_userid in (WANG, LI_NA):
+        office.corp.contacts.outsiders[external_userid].unionid = f"u-{external_userid}"
+    office.wechat.fault("externalcontact/get", "errcode", -1, times=1)
+    await office.look_up()
+    await office.look_up()
+    found = await office.house.all(select(ResidentAddress.union_id).where(ResidentAddress.channel == corp.CHANNEL))
+    assert set(found) == {f"u-{WANG}", f"u-{LI_NA}"}
 
 
 # -- 49: officers are told of tickets --------------------------------------------------------------------------------
@@ -974,6 +1338,40 @@ async def test_a_code_is_made_once_and_its_picture_is_kept(office: Office) -> No
     assert (await other.session.get(other.root + address)).status == 404
 
 
+async def test_an_officer_sees_how_many_friends_he_has_and_where_he_still_needs_a_code(office: Office) -> None:
+    await office.befriend(WANG, LI_NA)
+    browser = await office.at_the_desk("zhang")
+    page = await (await browser.get("/console/contacts")).text()
+    assert "您现有 <b>2</b> 位好友。" in page
+    assert "柳河村</option>" in page
+    assert "枫林社区</option>" not in page  # he has that one
+    office.forward(hours=1)
+    await office.compare()
+    page = await (await browser.get("/console/contacts")).text()
+    assert "与企业微信核对过" in page
+    await office.way("zhang", "柳河村")
+    page = await (await browser.get("/console/contacts")).text()
+    assert "生成二维码" not in page
+    assert "还没有负责的社区" not in page
+
+
+async def test_the_self_check_says_whether_the_app_may_see_the_officers_friends(office: Office) -> None:
+    async def contact() -> Any:
+        return next(check for check in await office.channel.check() if check.name.en == "customer contact")
+
+    assert (await contact()).good
+    office.wechat.fault("get_follow_user_list", "errcode", 48002, times=1)
+    refused = await contact()
+    assert refused.good is False
+    assert "48002" in refused.found.zh
+    assert "授权" in refused.remedy.zh
+    for member in office.corp.members.held.values():
+        member.has_contacts = False
+    nobody = await contact()
+    assert nobody.good is False
+    assert "客户联系" in nobody.remedy.zh
+
+
 async def test_the_admin_sets_an_officers_account_and_no_two_have_the_same(office: Office) -> None:
     await _give_admin_an_account(office)
     browser = await office.at_the_desk("guan")
@@ -1018,6 +1416,7 @@ async def test_on_either_database_a_friend_comes_is_warned_and_an_officer_is_tol
         assert len(office.words_to()) == 1
         warning = await office.warn()
         await asyncio.gather(*(office.move() for _ in range(3)))  # as several processes do
+        await office.move()  # who found the warning locked by another comes again
         (task,) = await office.tasks()
         (call,) = office.wechat.calls("add_msg_template")
         assert call.body["external_userid"] == [WANG, LI_NA]
@@ -1052,6 +1451,39 @@ async def test_the_whole_program_has_all_of_it(house: House, wechat: FakeWeChat,
         assert {job.work.__name__ for job in jobs.JOBS} >= {"tell_officers", "send_welcomes", "move_tasks"}
         async with ClientSession() as http, http.get(server.make_url("/console/login")) as page:
             assert "企业微信登录" in await page.text()
+
+
+async def test_one_app_serves_officers_friends_and_customer_service_at_one_callback(
+    house: House, wechat: FakeWeChat, frozen: FrozenClock
+) -> None:
+    async with corp.opened(house, wechat, frozen) as office:  # furnishes the officers
+        way = await office.way()
+    wechat.wecom.kf.add_account("wk-fenglin")
+    url = str(house.store.engine.url.render_as_string(hide_password=False))
+    config = corp.settings(wechat, database={"url": url}, kf={"open_kfid": "wk-fenglin", "app": corp.CHANNEL})
+    before = wechat.counters["gettoken"]
+    app = await create_app(config, KnownSayings())
+    async with TestServer(app) as server, CorpPusher(str(server.make_url("/callback/corp")), corp=wechat.wecom):
+        async with CorpPusher(str(server.make_url("/callback/kefu"))) as elsewhere:
+            assert (await elsewhere.check_address()).status == 404
+        await wechat.wecom.contacts.scan(way.config_id, LI_NA)
+        greeted = wechat.wecom.contacts.chat("zhangwei", LI_NA)
+        await until(lambda: bool(greeted))
+        await wechat.wecom.kf.writes("wk-fenglin", WANG, "身份证丢了怎么办")
+        answered = wechat.wecom.kf.chat("wk-fenglin", WANG)
+        await until(lambda: any(bubble.via == "api" for bubble in answered))
+        await office.open_ticket()
+        await until(lambda: bool(office.inbox("zhang")))
+        reports = {
+            report.channel: report for report in await check_channels(app[PROGRAM].runtime, app[PROGRAM].channels)
+        }
+        kefu = {check.name.en: check for check in reports["kefu"].checks}
+        assert kefu["callback"].found.en == "comes by that of the channel corp"
+        assert kefu["the account"].good
+        assert reports["corp"].checks[0].good
+    tokens = await house.all(select(PlatformToken.channel))
+    assert tokens == ["corp"]
+    assert wechat.counters["gettoken"] - before <= 3  # the self-check asks for itself, once for each channel
 
 
 async def test_two_callback_addresses_share_nothing(office: Office) -> None:

@@ -23,11 +23,6 @@ from tests.support.two_stations import furnished, furnished_file
 
 
 @pytest.fixture(scope="session")
-def knowledge() -> Knowledge:
-    return Knowledge.load()
-
-
-@pytest.fixture(scope="session")
 def furnished_houses(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[StationHouse]]:
     file: Path = tmp_path_factory.mktemp("console") / "officer.db"
     return file, furnished_file(file, furnish)

@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from aiohttp import FormData
 from sqlalchemy import select
 
 from bot import clock
@@ -13,6 +14,7 @@ from bot.store.models import AuditEvent, Broadcast, BroadcastState, Repeat, Resi
 from knowledge import Knowledge
 from tests.console.house import Browser, House
 
+PNG = b"\x89PNG\r\n\x1a\n a poster"
 FORM = {"title": "谨防刷单", "body": "要您先垫钱的都是骗子。", "when": "now", "then": "submit"}
 
 
@@ -175,6 +177,52 @@ async def test_the_edit_page_says_first_that_the_approval_will_be_void(house: Ho
     assert response.status == 303
     row = await row_of(house, number)
     assert (row.state, row.seal, row.approver_id) == (BroadcastState.DRAFT, None, None)
+
+
+def with_picture(data: bytes, **fields: str) -> FormData:
+    form = FormData()
+    for name, value in (FORM | fields).items():
+        form.add_field(name, value)
+    form.add_field("picture", data, filename="poster.png", content_type="image/png")
+    return form
+
+
+async def test_a_picture_goes_with_a_warning_until_it_is_taken_away(house: House) -> None:
+    officer, chief = await house.logged_in("zhang"), await house.logged_in("suo")
+    await officer.read("/console/broadcasts/new")
+    made = await officer.post("/console/broadcasts", data=with_picture(PNG))
+    assert made.status == 303
+    path = made.headers["Location"].partition("?")[0]
+    number = int(path.rpartition("/")[2])
+    page = await chief.read(path)
+    picture = (await row_of(house, number)).media_id
+    assert f'src="/console/media/{picture}"' in page
+    shown = await chief.get(f"/console/media/{picture}")
+    assert (shown.status, shown.content_type) == (200, "image/png")
+    seen = seal_on(page)
+    assert "不要这张图片" in await officer.read(f"{path}/edit")
+    await officer.post(f"{path}/edit", **(FORM | {"body": "别的话", "version": "1"}))
+    assert (await row_of(house, number)).media_id == picture, "it stays while nobody takes it away"
+    await officer.post(f"{path}/edit", **(FORM | {"version": "2", "without_picture": "1"}))
+    assert (await row_of(house, number)).media_id is None
+    assert (await chief.post(f"{path}/approve", seal=seen)).status == 409, "he saw it with its picture"
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [(b"GIF89a moving", "请用 JPG 或 PNG"), (b"%PDF-1.7", "只能发送 JPG"), (PNG + b"0" * 2_097_152, "不能超过 2 MB")],
+    ids=["gif", "no picture", "too large"],
+)
+async def test_a_picture_that_wechat_would_refuse_is_refused_at_the_form(
+    house: House, data: bytes, complaint: str
+) -> None:
+    officer = await house.logged_in("zhang")
+    await officer.read("/console/broadcasts/new")
+    response = await officer.post("/console/broadcasts", data=with_picture(data))
+    page = await response.text()
+    assert response.status == 422
+    assert complaint in page
+    assert FORM["body"] in page, "what was typed is kept"
 
 
 async def test_two_officers_do_not_overwrite_each_other(house: House) -> None:

@@ -18,6 +18,12 @@ from tests.console.house import Browser, House
 from tests.support.station import SOON_SECONDS
 
 
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream looks up each second for whether it should end; here it need not be waited for."""
+    monkeypatch.setattr(live, "_LOOK_SECONDS", 0.05)
+
+
 @dataclass
 class Stream:
     """A page's connection."""

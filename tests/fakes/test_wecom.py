@@ -235,6 +235,51 @@ async def test_nothing_is_sent_until_the_officer_confirms(wechat: FakeWeChat, co
         corp.mass.confirm(second, "zhang")
 
 
+async def test_whom_an_admin_gave_to_another_is_in_that_ones_list_and_both_hear_of_it(
+    corp: Corp, corp_bot: Bot, office: Caller
+) -> None:
+    await corp.contacts.add("zhang", WANG)
+    await corp.contacts.transfer(WANG, "zhang", "li")
+    lost, taken = corp_bot.events("change_external_contact")[-2:]
+    assert (lost["ChangeType"], lost["UserID"], lost["Source"]) == (
+        "del_external_contact",
+        "zhang",
+        "DELETE_BY_TRANSFER",
+    )
+    assert (taken["ChangeType"], taken["UserID"], "WelcomeCode" in taken) == ("add_external_contact", "li", False)
+    (follower,) = (await office.get("externalcontact/get", external_userid=WANG))["follow_user"]
+    assert (follower["userid"], follower["add_way"]) == ("li", 202)
+    await corp.contacts.customer_removes("li", WANG)
+    assert (await office.get("externalcontact/get", external_userid=WANG))["errcode"] == 84061
+
+
+async def test_the_members_who_have_client_contact_are_listed(corp: Corp, office: Caller) -> None:
+    corp.members.held["suo"].has_contacts = False
+    able = (await office.get("externalcontact/get_follow_user_list"))["follow_user"]
+    assert {"zhang", "li"} <= set(able)
+    assert "suo" not in able
+
+
+async def test_the_list_names_the_creators_of_what_people_made_and_not_of_what_apps_made(
+    wechat: FakeWeChat, corp: Corp, office: Caller
+) -> None:
+    await corp.contacts.add("zhang", WANG)
+    await office.post("externalcontact/add_msg_template", {"sender": "zhang", "text": {"content": "提醒"}})
+    corp.mass.make_by_hand("zhang", "提醒", [WANG])
+    corp.mass.make_by_hand("zhang", "提醒", [WANG], creator="zhang", personal=True)
+    now = int(wechat.now())
+    span = {"chat_type": "single", "start_time": now - 60, "end_time": now}
+
+    async def creators(**asked: Any) -> list[str | None]:
+        listed = await office.post("externalcontact/get_groupmsg_list_v2", span | asked)
+        return [row.get("creator") for row in listed["group_msg_list"]]
+
+    assert await creators() == [None, "admin", "zhang"]
+    assert await creators(filter_type=0) == [None, "admin"]
+    assert await creators(filter_type=1) == ["zhang"]
+    assert await creators(creator="admin") == ["admin"]
+
+
 async def test_a_task_is_reminded_three_times_a_day_and_cancelled(
     wechat: FakeWeChat, corp: Corp, office: Caller
 ) -> None:

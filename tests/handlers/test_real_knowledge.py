@@ -10,11 +10,6 @@ from knowledge import Decision, Knowledge
 from tests.support.station import FrozenClock, House
 
 
-@pytest.fixture(scope="module")
-def knowledge() -> Knowledge:
-    return Knowledge.load()
-
-
 @pytest.fixture
 async def house(furnished_sqlite_url: str, frozen: FrozenClock, knowledge: Knowledge) -> AsyncIterator[House]:
     async with House.opened(furnished_sqlite_url, knowledge=knowledge) as house:

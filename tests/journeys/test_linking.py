@@ -10,6 +10,7 @@ from sqlalchemy import select
 from bot import clock
 from bot.actions import residents
 from bot.store.models import Resident, ResidentAddress
+from scheduler.jobs import look_up_followers
 from tests.support.program import Visitor, log_in, running, visitor
 from tests.support.station import House
 
@@ -91,6 +92,7 @@ async def test_the_same_person_in_two_official_accounts_is_known_by_his_union_id
                 )
             )
         await here.pusher.event(OPENID, "subscribe", {"EventKey": ""})
+        here.tick(look_up_followers)
         assert await became(lambda: is_one(here.house))
         said = await here.pusher.text(OPENID, "我的信息")
         assert "1958" in said.text

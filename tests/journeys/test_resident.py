@@ -124,11 +124,6 @@ class Station:
 
 
 @pytest.fixture(scope="session")
-def knowledge() -> Knowledge:
-    return Knowledge.load()
-
-
-@pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory, knowledge: Knowledge) -> Path:
     """The demo's data, made once."""
     folder = tmp_path_factory.mktemp("demo")

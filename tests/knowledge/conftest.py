@@ -1,4 +1,4 @@
-"""The shipped knowledge, loaded once, and a small one of our own that tests may break."""
+"""A small knowledge of our own that tests may break."""
 
 import shutil
 from collections.abc import Callable
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from knowledge import Knowledge
 from knowledge.knowledge import ROOT
 
 LOST = """
@@ -23,11 +22,6 @@ fee: 40元
 where: 本所{station.address}
 phrases:
 """
-
-
-@pytest.fixture(scope="session")
-def knowledge() -> Knowledge:
-    return Knowledge.load()
 
 
 @pytest.fixture

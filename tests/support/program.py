@@ -1,18 +1,21 @@
 """The whole program in a test: a web chat and an official account on the emulator, served on port 0."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import ClientSession, CookieJar, web
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from playwright.async_api import Page
 from sqlalchemy import update
 
-from bot.app import create_app
+from bot import clock
+from bot.app import _SCHEDULER, create_app
 from bot.config import parse_config
 from bot.security.passwords import hash_password
 from bot.store.models import Officer
+from scheduler.jobs import Desk
 from tests.fakes.wechat import FakeWeChat, Pusher
 from tests.fakes.wechat.pusher import AES_KEY, APP_ID, TOKEN
 from tests.support.knowledge import KnownSayings
@@ -27,6 +30,11 @@ class Running:
     wechat: FakeWeChat
     pusher: Pusher
     house: House
+    clockwork: AsyncIOScheduler
+
+    def tick(self, job: Callable[[Desk], Awaitable[None]]) -> None:
+        """The next time of a job is now, as it would be within its interval."""
+        self.clockwork.modify_job(job.__name__, next_run_time=clock.now())
 
 
 @asynccontextmanager
@@ -48,9 +56,8 @@ async def running(url: str, *pages: Page) -> AsyncIterator[Running]:
             "database": {"url": url},
             "channels": [{"kind": "webchat", "name": "web"}, account],
         }
-        runner = web.AppRunner(
-            await create_app(parse_config(raw, {}), KnownSayings()), access_log=None, shutdown_timeout=1
-        )
+        app = await create_app(parse_config(raw, {}), KnownSayings())
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -62,7 +69,7 @@ async def running(url: str, *pages: Page) -> AsyncIterator[Running]:
             await session.execute(update(Officer).values(password_hash=hashed))
         for page in pages:
             stack.push_async_callback(page.context.close)
-        yield Running(root, wechat, pusher, house)
+        yield Running(root, wechat, pusher, house, app[_SCHEDULER])
 
 
 @dataclass

@@ -14,7 +14,7 @@ from aiohttp import web
 from sqlalchemy import func, select, text
 
 import handlers
-from bot import clock
+from bot import clock, dispatcher
 from bot.actions import conversations, officers, residents, stations, tickets
 from bot.actions.audit import Actor
 from bot.actions.conversations import Address
@@ -87,13 +87,15 @@ class FrozenClock:
 
 @contextmanager
 def frozen_clock() -> Iterator[FrozenClock]:
-    """Everything that asks bot.clock reads this one until the end."""
-    frozen, before = FrozenClock(), clock._source
+    """Everything that asks bot.clock reads this one until the end; nothing is waited for."""
+    frozen, before, pause = FrozenClock(), clock._source, dispatcher.CONFIRM_PAUSE_SECONDS
     clock.set_source(frozen)
+    dispatcher.CONFIRM_PAUSE_SECONDS = 0
     try:
         yield frozen
     finally:
         clock.set_source(before)
+        dispatcher.CONFIRM_PAUSE_SECONDS = pause
 
 
 # -- the channel ------------------------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ def test_a_template_is_made_once_and_copied(postgres_cluster: PostgresCluster) -
         postgres_cluster.fresh_database("no_such_template")
 
 
+@pytest.mark.postgres
 def test_a_server_that_lost_power_comes_back_with_what_was_committed() -> None:
     with private_cluster(fsync=True) as cluster:
         url = cluster.fresh_database()

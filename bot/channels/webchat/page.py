@@ -56,7 +56,8 @@ class Page:
     def __init__(self, station: StationCard) -> None:
         self.static = read_static()
         self._station, self._zone = station, ZoneInfo(station.timezone)
-        self._texts: dict[str, dict[str, str]] = yaml.safe_load((_HERE / "texts.yaml").read_text(encoding="utf-8"))
+        texts = (_HERE / "texts.yaml").read_text(encoding="utf-8")
+        self._texts: dict[str, dict[str, str]] = yaml.load(texts, Loader=yaml.CSafeLoader)
         environment = Environment(
             loader=FileSystemLoader(_HERE / "templates"),
             autoescape=True,

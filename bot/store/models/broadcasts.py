@@ -55,6 +55,7 @@ class Broadcast(Row, Base):
 
     title: Mapped[str] = mapped_column(String(60))
     body: Mapped[str] = mapped_column(Text)
+    media_id: Mapped[int | None] = mapped_column(ForeignKey("media.id"))  # a picture under the words
     template: Mapped[str | None] = mapped_column(String(40))
     audience: Mapped[dict[str, Any]]
     repeat: Mapped[Repeat] = mapped_column(one_of(Repeat), default=Repeat.ONCE)

@@ -7,7 +7,7 @@ from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from bot.store.models.base import Base, Row, one_of
-from bot.store.models.residents import Resident
+from bot.store.models.residents import ResidentAddress
 from bot.store.models.stations import Community, Officer
 from bot.store.types import EncryptedText
 
@@ -61,7 +61,6 @@ class WeComContact(Row, Base):
     userid: Mapped[str] = mapped_column(String(64))  # in small letters
     external_userid: Mapped[str] = mapped_column(String(80))
     officer_id: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))  # None: a member who is no officer
-    resident_id: Mapped[int] = mapped_column(ForeignKey("residents.id"))
     address_id: Mapped[int] = mapped_column(ForeignKey("resident_addresses.id"))
     way_id: Mapped[int | None] = mapped_column(ForeignKey("contact_ways.id"))
     state: Mapped[ContactState] = mapped_column(one_of(ContactState))
@@ -78,4 +77,4 @@ class WeComContact(Row, Base):
     follow_up: Mapped[str | None] = mapped_column(EncryptedText)  # what came of it
 
     officer: Mapped[Officer | None] = relationship(lazy="raise", foreign_keys="WeComContact.officer_id")
-    resident: Mapped[Resident] = relationship(lazy="raise")
+    where: Mapped[ResidentAddress] = relationship(lazy="raise")  # … and so the resident, whoever he turns out to be

@@ -57,6 +57,8 @@ class Officer(Row, Base):
     totp_step: Mapped[int | None] = mapped_column(BigId)  # the newest 30 seconds whose code was used; none older counts
     wecom_userid: Mapped[str | None] = mapped_column(String(64))  # in small letters: WeCom does not tell them apart
     wecom_problem: Mapped[str] = mapped_column(String(100), default="")  # why WeCom did not take him as a recipient
+    friends_due_at: Mapped[datetime | None]  # when his friends in WeCom are compared with our rows; None: at once
+    friends_compared_at: Mapped[datetime | None]  # when they last were
     active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime]
 

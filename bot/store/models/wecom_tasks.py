@@ -14,6 +14,7 @@ from bot.store.models.stations import Officer
 class TaskState(StrEnum):
     NEW = "new"
     SUBMITTING = "submitting"
+    SEEKING = "seeking"  # the answer to handing it in was lost: WeCom's own list is asked whether it has it
     WAITING = "waiting"  # for the officer's tap in WeCom
     DONE = "done"  # each recipient's end is known
     CANCELLED = "cancelled"
@@ -22,7 +23,8 @@ class TaskState(StrEnum):
 
 TASK_ARROWS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.NEW: frozenset({TaskState.SUBMITTING, TaskState.CANCELLED}),
-    TaskState.SUBMITTING: frozenset({TaskState.NEW, TaskState.WAITING, TaskState.FAILED}),
+    TaskState.SUBMITTING: frozenset({TaskState.NEW, TaskState.SEEKING, TaskState.WAITING, TaskState.FAILED}),
+    TaskState.SEEKING: frozenset({TaskState.NEW, TaskState.WAITING, TaskState.FAILED}),
     TaskState.WAITING: frozenset({TaskState.DONE, TaskState.CANCELLED}),
     TaskState.DONE: frozenset(),
     TaskState.CANCELLED: frozenset(),
@@ -33,7 +35,8 @@ TASK_ARROWS: dict[TaskState, frozenset[TaskState]] = {
 class WeComTask(Row, Base):
     """A warning for residents who are one officer's friends: WeCom sends it when he taps, and tells when it is asked.
 
-    `next_at` is when the next step is due: handing it in, asking how far it is; while SUBMITTING the end of the lease.
+    `next_at` is when the next step is due: handing it in, seeking it, asking how far it is; while SUBMITTING the end of
+    the lease.
     """
 
     __tablename__ = "wecom_tasks"
@@ -48,7 +51,8 @@ class WeComTask(Row, Base):
     msgid: Mapped[str] = mapped_column(String(100), default="")
     state: Mapped[TaskState] = mapped_column(one_of(TaskState))
     attempts: Mapped[int] = mapped_column(default=0)  # of handing it in
-    polls: Mapped[int] = mapped_column(default=0)
+    tried_at: Mapped[datetime | None]  # when it was handed in for the first time
+    polls: Mapped[int] = mapped_column(default=0)  # while SEEKING: how often it was not in WeCom's list
     next_at: Mapped[datetime | None]
     reminders: Mapped[list[Any]] = mapped_column(default=list)  # when the officer was reminded, ISO 8601
     code: Mapped[str | None] = mapped_column(String(20))

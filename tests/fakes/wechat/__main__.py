@@ -30,12 +30,8 @@ channels:
     api_base: {url}
   - kind: kf
     name: kefu
-    corp_id: {corp_id}
-    secret: ${{WECOM_SECRET}}
-    token: ${{WECOM_TOKEN}}
-    encoding_aes_key: ${{WECOM_AES_KEY}}
+    app: corp
     open_kfid: {open_kfid}
-    api_base: {url}/wecom
   - kind: wecom
     name: corp
     corp_id: {corp_id}
@@ -67,13 +63,11 @@ async def _serve(arguments: argparse.Namespace) -> None:
 
 
 async def _connect(wechat: FakeWeChat, connected: AsyncExitStack, callback: str) -> None:
-    """To the account's callback, and to those for customer service and WeCom beside it."""
-    beside = callback.rpartition("/")[0]
-    corp, kf = f"{beside}/corp", f"{beside}/kefu"
+    """To the account's callback, and to the one of the corporation's app beside it."""
+    corp = f"{callback.rpartition('/')[0]}/corp"
     for one in (
         pusher.Pusher(callback, app_id=wechat.app_id, wechat=wechat),
-        corp_pusher.CorpPusher(corp, corp=wechat.wecom, modules=("app", "contact")),
-        corp_pusher.CorpPusher(kf, corp=wechat.wecom, modules=("kf",)),
+        corp_pusher.CorpPusher(corp, corp=wechat.wecom),
     ):
         await connected.enter_async_context(one)
 
@@ -111,7 +105,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--callback",
         default="",
-        help="of the program's official account, http://127.0.0.1:8000/callback/fenglin; kefu and corp lie beside it",
+        help="of the program's official account, http://127.0.0.1:8000/callback/fenglin; corp lies beside it",
     )
     parser.add_argument("--app-id", default=pusher.APP_ID)
     parser.add_argument("--secret", default="s3cr3t-of-the-account")

@@ -129,6 +129,8 @@ def upgrade() -> None:
         sa.Column("totp_step", types.BigId, nullable=True),
         sa.Column("wecom_userid", sa.String(length=64), nullable=True),
         sa.Column("wecom_problem", sa.String(length=100), nullable=False),
+        sa.Column("friends_due_at", types.UtcDateTime(), nullable=True),
+        sa.Column("friends_compared_at", types.UtcDateTime(), nullable=True),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
@@ -199,55 +201,6 @@ def upgrade() -> None:
         sa.Column("used_at", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_used_logins")),
     )
-    op.create_table(
-        "broadcasts",
-        sa.Column("title", sa.String(length=60), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False),
-        sa.Column("template", sa.String(length=40), nullable=True),
-        sa.Column("audience", types.Json(), nullable=False),
-        sa.Column("repeat", sa.Enum("once", "weekly", name="repeat", native_enum=False, length=20), nullable=False),
-        sa.Column("send_at", types.UtcDateTime(), nullable=True),
-        sa.Column("expires_at", types.UtcDateTime(), nullable=True),
-        sa.Column(
-            "state",
-            sa.Enum(
-                "draft",
-                "submitted",
-                "approved",
-                "sending",
-                "done",
-                "expired",
-                "cancelled",
-                name="broadcaststate",
-                native_enum=False,
-                length=20,
-            ),
-            nullable=False,
-        ),
-        sa.Column("author_id", types.BigId, nullable=False),
-        sa.Column("approver_id", types.BigId, nullable=True),
-        sa.Column("seal", sa.String(length=64), nullable=True),
-        sa.Column("parent_id", types.BigId, nullable=True),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("expanded_to", types.BigId, nullable=False),
-        sa.Column("expanded", sa.Boolean(), nullable=False),
-        sa.Column("created_at", types.UtcDateTime(), nullable=False),
-        sa.Column("submitted_at", types.UtcDateTime(), nullable=True),
-        sa.Column("approved_at", types.UtcDateTime(), nullable=True),
-        sa.Column("started_at", types.UtcDateTime(), nullable=True),
-        sa.Column("finished_at", types.UtcDateTime(), nullable=True),
-        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
-        sa.Column("station_id", types.BigId, nullable=False),
-        sa.ForeignKeyConstraint(["approver_id"], ["officers.id"], name=op.f("fk_broadcasts_approver_id")),
-        sa.ForeignKeyConstraint(["author_id"], ["officers.id"], name=op.f("fk_broadcasts_author_id")),
-        sa.ForeignKeyConstraint(["parent_id"], ["broadcasts.id"], name=op.f("fk_broadcasts_parent_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_broadcasts")),
-        sa.UniqueConstraint("parent_id", "send_at", name=op.f("uq_broadcasts_parent_id_send_at")),
-    )
-    with op.batch_alter_table("broadcasts", schema=None) as batch_op:
-        batch_op.create_index("ix_broadcasts_due", ["state", "send_at"], unique=False)
-        batch_op.create_index("ix_broadcasts_list", ["station_id", "id"], unique=False)
-
     op.create_table(
         "community_officers",
         sa.Column("community_id", types.BigId, nullable=False),
@@ -379,46 +332,6 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
-        "mass_jobs",
-        sa.Column("broadcast_id", types.BigId, nullable=False),
-        sa.Column("channel", sa.String(length=40), nullable=False),
-        sa.Column("client_id", sa.String(length=32), nullable=False),
-        sa.Column(
-            "state",
-            sa.Enum(
-                "queued", "sending", "submitted", "done", "failed", name="massjobstate", native_enum=False, length=20
-            ),
-            nullable=False,
-        ),
-        sa.Column("size", sa.Integer(), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("retry_at", types.UtcDateTime(), nullable=True),
-        sa.Column("unknown", sa.Boolean(), nullable=False),
-        sa.Column("msg_id", sa.String(length=40), nullable=True),
-        sa.Column("settled", sa.Boolean(), nullable=False),
-        sa.Column("settled_to", types.BigId, nullable=False),
-        sa.Column("total", sa.Integer(), nullable=True),
-        sa.Column("filtered", sa.Integer(), nullable=True),
-        sa.Column("sent", sa.Integer(), nullable=True),
-        sa.Column("errors", sa.Integer(), nullable=True),
-        sa.Column("code", sa.String(length=40), nullable=True),
-        sa.Column("reason", sa.String(length=200), nullable=True),
-        sa.Column("created_at", types.UtcDateTime(), nullable=False),
-        sa.Column("first_tried_at", types.UtcDateTime(), nullable=True),
-        sa.Column("submitted_at", types.UtcDateTime(), nullable=True),
-        sa.Column("finished_at", types.UtcDateTime(), nullable=True),
-        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
-        sa.Column("station_id", types.BigId, nullable=False),
-        sa.ForeignKeyConstraint(["broadcast_id"], ["broadcasts.id"], name=op.f("fk_mass_jobs_broadcast_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_mass_jobs")),
-        sa.UniqueConstraint("client_id", name=op.f("uq_mass_jobs_client_id")),
-    )
-    with op.batch_alter_table("mass_jobs", schema=None) as batch_op:
-        batch_op.create_index("ix_mass_jobs_broadcast", ["broadcast_id"], unique=False)
-        batch_op.create_index("ix_mass_jobs_due", ["station_id", "state", "retry_at"], unique=False)
-        batch_op.create_index("ix_mass_jobs_report", ["station_id", "channel", "msg_id"], unique=False)
-
-    op.create_table(
         "resident_addresses",
         sa.Column("resident_id", types.BigId, nullable=False),
         sa.Column("channel", sa.String(length=40), nullable=False),
@@ -465,46 +378,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("settled_sentences", schema=None) as batch_op:
         batch_op.create_index("ix_settled_sentences_version", ["station_id", "version_id"], unique=False)
-
-    op.create_table(
-        "wecom_tasks",
-        sa.Column("broadcast_id", types.BigId, nullable=False),
-        sa.Column("officer_id", types.BigId, nullable=False),
-        sa.Column("userid", sa.String(length=64), nullable=False),
-        sa.Column("msgid", sa.String(length=100), nullable=False),
-        sa.Column(
-            "state",
-            sa.Enum(
-                "new",
-                "submitting",
-                "waiting",
-                "done",
-                "cancelled",
-                "failed",
-                name="taskstate",
-                native_enum=False,
-                length=20,
-            ),
-            nullable=False,
-        ),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("polls", sa.Integer(), nullable=False),
-        sa.Column("next_at", types.UtcDateTime(), nullable=True),
-        sa.Column("reminders", types.Json(), nullable=False),
-        sa.Column("code", sa.String(length=20), nullable=True),
-        sa.Column("reason", sa.String(length=200), nullable=True),
-        sa.Column("created_at", types.UtcDateTime(), nullable=False),
-        sa.Column("submitted_at", types.UtcDateTime(), nullable=True),
-        sa.Column("finished_at", types.UtcDateTime(), nullable=True),
-        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
-        sa.Column("station_id", types.BigId, nullable=False),
-        sa.ForeignKeyConstraint(["broadcast_id"], ["broadcasts.id"], name=op.f("fk_wecom_tasks_broadcast_id")),
-        sa.ForeignKeyConstraint(["officer_id"], ["officers.id"], name=op.f("fk_wecom_tasks_officer_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_wecom_tasks")),
-    )
-    with op.batch_alter_table("wecom_tasks", schema=None) as batch_op:
-        batch_op.create_index("ix_wecom_tasks_broadcast", ["broadcast_id"], unique=False)
-        batch_op.create_index("ix_wecom_tasks_due", ["station_id", "state", "next_at"], unique=False)
 
     op.create_table(
         "conversations",
@@ -571,7 +444,6 @@ def upgrade() -> None:
         sa.Column("userid", sa.String(length=64), nullable=False),
         sa.Column("external_userid", sa.String(length=80), nullable=False),
         sa.Column("officer_id", types.BigId, nullable=True),
-        sa.Column("resident_id", types.BigId, nullable=False),
         sa.Column("address_id", types.BigId, nullable=False),
         sa.Column("way_id", types.BigId, nullable=True),
         sa.Column(
@@ -599,7 +471,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["address_id"], ["resident_addresses.id"], name=op.f("fk_wecom_contacts_address_id")),
         sa.ForeignKeyConstraint(["followed_up_by"], ["officers.id"], name=op.f("fk_wecom_contacts_followed_up_by")),
         sa.ForeignKeyConstraint(["officer_id"], ["officers.id"], name=op.f("fk_wecom_contacts_officer_id")),
-        sa.ForeignKeyConstraint(["resident_id"], ["residents.id"], name=op.f("fk_wecom_contacts_resident_id")),
         sa.ForeignKeyConstraint(["way_id"], ["contact_ways.id"], name=op.f("fk_wecom_contacts_way_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_wecom_contacts")),
         sa.UniqueConstraint(
@@ -622,6 +493,97 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["conversation_id"], ["conversations.id"], name=op.f("fk_media_conversation_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_media")),
     )
+    op.create_table(
+        "broadcasts",
+        sa.Column("title", sa.String(length=60), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("media_id", types.BigId, nullable=True),
+        sa.Column("template", sa.String(length=40), nullable=True),
+        sa.Column("audience", types.Json(), nullable=False),
+        sa.Column("repeat", sa.Enum("once", "weekly", name="repeat", native_enum=False, length=20), nullable=False),
+        sa.Column("send_at", types.UtcDateTime(), nullable=True),
+        sa.Column("expires_at", types.UtcDateTime(), nullable=True),
+        sa.Column(
+            "state",
+            sa.Enum(
+                "draft",
+                "submitted",
+                "approved",
+                "sending",
+                "done",
+                "expired",
+                "cancelled",
+                name="broadcaststate",
+                native_enum=False,
+                length=20,
+            ),
+            nullable=False,
+        ),
+        sa.Column("author_id", types.BigId, nullable=False),
+        sa.Column("approver_id", types.BigId, nullable=True),
+        sa.Column("seal", sa.String(length=64), nullable=True),
+        sa.Column("parent_id", types.BigId, nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("expanded_to", types.BigId, nullable=False),
+        sa.Column("expanded", sa.Boolean(), nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("submitted_at", types.UtcDateTime(), nullable=True),
+        sa.Column("approved_at", types.UtcDateTime(), nullable=True),
+        sa.Column("started_at", types.UtcDateTime(), nullable=True),
+        sa.Column("finished_at", types.UtcDateTime(), nullable=True),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["approver_id"], ["officers.id"], name=op.f("fk_broadcasts_approver_id")),
+        sa.ForeignKeyConstraint(["author_id"], ["officers.id"], name=op.f("fk_broadcasts_author_id")),
+        sa.ForeignKeyConstraint(["media_id"], ["media.id"], name=op.f("fk_broadcasts_media_id")),
+        sa.ForeignKeyConstraint(["parent_id"], ["broadcasts.id"], name=op.f("fk_broadcasts_parent_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_broadcasts")),
+        sa.UniqueConstraint("parent_id", "send_at", name=op.f("uq_broadcasts_parent_id_send_at")),
+    )
+    with op.batch_alter_table("broadcasts", schema=None) as batch_op:
+        batch_op.create_index("ix_broadcasts_due", ["state", "send_at"], unique=False)
+        batch_op.create_index("ix_broadcasts_list", ["station_id", "id"], unique=False)
+
+    op.create_table(
+        "mass_jobs",
+        sa.Column("broadcast_id", types.BigId, nullable=False),
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("client_id", sa.String(length=32), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum(
+                "queued", "sending", "submitted", "done", "failed", name="massjobstate", native_enum=False, length=20
+            ),
+            nullable=False,
+        ),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("retry_at", types.UtcDateTime(), nullable=True),
+        sa.Column("unknown", sa.Boolean(), nullable=False),
+        sa.Column("msg_id", sa.String(length=40), nullable=True),
+        sa.Column("settled", sa.Boolean(), nullable=False),
+        sa.Column("settled_to", types.BigId, nullable=False),
+        sa.Column("total", sa.Integer(), nullable=True),
+        sa.Column("filtered", sa.Integer(), nullable=True),
+        sa.Column("sent", sa.Integer(), nullable=True),
+        sa.Column("errors", sa.Integer(), nullable=True),
+        sa.Column("code", sa.String(length=40), nullable=True),
+        sa.Column("reason", sa.String(length=200), nullable=True),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("first_tried_at", types.UtcDateTime(), nullable=True),
+        sa.Column("submitted_at", types.UtcDateTime(), nullable=True),
+        sa.Column("finished_at", types.UtcDateTime(), nullable=True),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["broadcast_id"], ["broadcasts.id"], name=op.f("fk_mass_jobs_broadcast_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_mass_jobs")),
+        sa.UniqueConstraint("client_id", name=op.f("uq_mass_jobs_client_id")),
+    )
+    with op.batch_alter_table("mass_jobs", schema=None) as batch_op:
+        batch_op.create_index("ix_mass_jobs_broadcast", ["broadcast_id"], unique=False)
+        batch_op.create_index("ix_mass_jobs_due", ["station_id", "state", "retry_at"], unique=False)
+        batch_op.create_index("ix_mass_jobs_report", ["station_id", "channel", "msg_id"], unique=False)
+
     op.create_table(
         "messages",
         sa.Column("conversation_id", types.BigId, nullable=True),
@@ -710,6 +672,48 @@ def upgrade() -> None:
         )
         batch_op.create_index("ix_messages_unhandled", ["state", "retry_at"], unique=False)
         batch_op.create_index("ix_messages_unindexed", ["station_id", "indexed", "id"], unique=False)
+
+    op.create_table(
+        "wecom_tasks",
+        sa.Column("broadcast_id", types.BigId, nullable=False),
+        sa.Column("officer_id", types.BigId, nullable=False),
+        sa.Column("userid", sa.String(length=64), nullable=False),
+        sa.Column("msgid", sa.String(length=100), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum(
+                "new",
+                "submitting",
+                "seeking",
+                "waiting",
+                "done",
+                "cancelled",
+                "failed",
+                name="taskstate",
+                native_enum=False,
+                length=20,
+            ),
+            nullable=False,
+        ),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("tried_at", types.UtcDateTime(), nullable=True),
+        sa.Column("polls", sa.Integer(), nullable=False),
+        sa.Column("next_at", types.UtcDateTime(), nullable=True),
+        sa.Column("reminders", types.Json(), nullable=False),
+        sa.Column("code", sa.String(length=20), nullable=True),
+        sa.Column("reason", sa.String(length=200), nullable=True),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("submitted_at", types.UtcDateTime(), nullable=True),
+        sa.Column("finished_at", types.UtcDateTime(), nullable=True),
+        sa.Column("id", types.BigId, autoincrement=True, nullable=False),
+        sa.Column("station_id", types.BigId, nullable=False),
+        sa.ForeignKeyConstraint(["broadcast_id"], ["broadcasts.id"], name=op.f("fk_wecom_tasks_broadcast_id")),
+        sa.ForeignKeyConstraint(["officer_id"], ["officers.id"], name=op.f("fk_wecom_tasks_officer_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wecom_tasks")),
+    )
+    with op.batch_alter_table("wecom_tasks", schema=None) as batch_op:
+        batch_op.create_index("ix_wecom_tasks_broadcast", ["broadcast_id"], unique=False)
+        batch_op.create_index("ix_wecom_tasks_due", ["station_id", "state", "next_at"], unique=False)
 
     op.create_table(
         "deliveries",
@@ -919,6 +923,11 @@ def downgrade() -> None:
         batch_op.drop_index("ix_deliveries_address")
 
     op.drop_table("deliveries")
+    with op.batch_alter_table("wecom_tasks", schema=None) as batch_op:
+        batch_op.drop_index("ix_wecom_tasks_due")
+        batch_op.drop_index("ix_wecom_tasks_broadcast")
+
+    op.drop_table("wecom_tasks")
     with op.batch_alter_table("messages", schema=None) as batch_op:
         batch_op.drop_index("ix_messages_unindexed")
         batch_op.drop_index("ix_messages_unhandled")
@@ -933,6 +942,17 @@ def downgrade() -> None:
         batch_op.drop_index("ix_messages_conversation")
 
     op.drop_table("messages")
+    with op.batch_alter_table("mass_jobs", schema=None) as batch_op:
+        batch_op.drop_index("ix_mass_jobs_report")
+        batch_op.drop_index("ix_mass_jobs_due")
+        batch_op.drop_index("ix_mass_jobs_broadcast")
+
+    op.drop_table("mass_jobs")
+    with op.batch_alter_table("broadcasts", schema=None) as batch_op:
+        batch_op.drop_index("ix_broadcasts_list")
+        batch_op.drop_index("ix_broadcasts_due")
+
+    op.drop_table("broadcasts")
     op.drop_table("media")
     with op.batch_alter_table("wecom_contacts", schema=None) as batch_op:
         batch_op.drop_index("ix_wecom_contacts_welcome")
@@ -956,11 +976,6 @@ def downgrade() -> None:
         batch_op.drop_index("ix_conversations_latest")
 
     op.drop_table("conversations")
-    with op.batch_alter_table("wecom_tasks", schema=None) as batch_op:
-        batch_op.drop_index("ix_wecom_tasks_due")
-        batch_op.drop_index("ix_wecom_tasks_broadcast")
-
-    op.drop_table("wecom_tasks")
     with op.batch_alter_table("settled_sentences", schema=None) as batch_op:
         batch_op.drop_index("ix_settled_sentences_version")
 
@@ -971,12 +986,6 @@ def downgrade() -> None:
         batch_op.drop_index("ix_resident_addresses_resident")
 
     op.drop_table("resident_addresses")
-    with op.batch_alter_table("mass_jobs", schema=None) as batch_op:
-        batch_op.drop_index("ix_mass_jobs_report")
-        batch_op.drop_index("ix_mass_jobs_due")
-        batch_op.drop_index("ix_mass_jobs_broadcast")
-
-    op.drop_table("mass_jobs")
     op.drop_table("scene_codes")
     with op.batch_alter_table("residents", schema=None) as batch_op:
         batch_op.drop_index("ix_residents_phone_index")
@@ -1002,11 +1011,6 @@ def downgrade() -> None:
 
     op.drop_table("console_sessions")
     op.drop_table("community_officers")
-    with op.batch_alter_table("broadcasts", schema=None) as batch_op:
-        batch_op.drop_index("ix_broadcasts_list")
-        batch_op.drop_index("ix_broadcasts_due")
-
-    op.drop_table("broadcasts")
     op.drop_table("used_logins")
     op.drop_table("stations")
     with op.batch_alter_table("search_words", schema=None) as batch_op:

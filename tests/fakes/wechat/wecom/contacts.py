@@ -45,6 +45,7 @@ class Friendship:
     description: str = ""
     mobiles: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
+    add_way: int = 1  # 1: by a QR code; 202: an admin gave him
     removed: bool = False  # the resident removed the officer
     chatting: bool = False  # both have written already
     talked_at: float = 0
@@ -106,7 +107,11 @@ class Contacts:
             "send_welcome_msg": self._send_welcome,
         }
         posts: Endpoints = {("POST", f"externalcontact/{path}"): serve for path, serve in table.items()}
-        return posts | {("GET", "externalcontact/list"): self._list, ("GET", "externalcontact/get"): self._get}
+        return posts | {
+            ("GET", "externalcontact/list"): self._list,
+            ("GET", "externalcontact/get"): self._get,
+            ("GET", "externalcontact/get_follow_user_list"): self._members_with_contacts,
+        }
 
     # -- what residents and officers do ----------------------------------------------------------------------------
 
@@ -140,6 +145,16 @@ class Contacts:
         """The officer removes the resident: del_external_contact."""
         del self.friendships[userid, external_userid]
         return await self._change("del_external_contact", {"UserID": userid, "ExternalUserID": external_userid})
+
+    async def transfer(self, external_userid: str, giver: str, taker: str) -> object:
+        """An admin gives a member's resident to another member: an event for each of the two, and no WelcomeCode."""
+        given = self.friendships.pop((giver, external_userid))
+        taken = Friendship(self.members.access(taker).userid, external_userid, self.platform.now(), given.state)
+        taken.add_way, taken.talked_at = 202, self.platform.now()
+        self.friendships[taken.userid, external_userid] = taken
+        lost = {"UserID": giver, "ExternalUserID": external_userid, "Source": "DELETE_BY_TRANSFER"}
+        await self._change("del_external_contact", lost)
+        return await self._change("add_external_contact", {"UserID": taken.userid, "ExternalUserID": external_userid})
 
     async def officer_edits(self, userid: str, external_userid: str, remark: str) -> object:
         """The officer writes a remark in his client: edit_external_contact."""
@@ -228,6 +243,12 @@ class Contacts:
         del self.ways[self._way(asked).config_id]
         return OK
 
+    async def _members_with_contacts(self, _asked: Asked) -> dict[str, Any]:
+        able = [
+            one.userid for one in self.members.held.values() if one.has_contacts and one.visible and one.status == 1
+        ]
+        return {**OK, "follow_user": able}
+
     # -- who they are ----------------------------------------------------------------------------------------------
 
     async def _list(self, asked: Asked) -> dict[str, Any]:
@@ -251,7 +272,7 @@ class Contacts:
             "description": friendship.description,
             "createtime": int(friendship.added_at),
             "remark_mobiles": friendship.mobiles,
-            "add_way": 1,
+            "add_way": friendship.add_way,
             "state": friendship.state,
         }
         return found
@@ -259,7 +280,11 @@ class Contacts:
     async def _get(self, asked: Asked) -> dict[str, Any]:
         external_userid = asked.query.get("external_userid", "")
         person = self._person(external_userid)
-        followers = [one for one in self.friendships.values() if one.external_userid == external_userid]
+        followers = [
+            one for one in self.friendships.values() if one.external_userid == external_userid and not one.removed
+        ]
+        if not followers:
+            raise Refusal(84061, "not external contact")
         follow = [{**self._follow(one), "tags": [self._tag_row(tag) for tag in one.tags]} for one in followers]
         return {**OK, "external_contact": person, "follow_user": follow}
 

@@ -26,7 +26,7 @@ class Corp:
         self.members = Members(platform, self.apps, self.media, self._push)
         self.contacts = Contacts(platform, self.apps, self.members, self._push)
         self.groups = Groups(platform, self._push)
-        self.mass = GroupMessages(platform, self.apps, self.members, self.contacts, self.groups)
+        self.mass = GroupMessages(platform, self.apps, self.members, self.contacts, self.groups, self.media)
         self.kf = CustomerService(platform, self.members, self.contacts, self._push)
         self._kf_calls = KfCalls(platform, self.kf, self.media)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tests.fakes.wechat.clock import DAY
+from tests.fakes.wechat.media import MediaStore
 from tests.fakes.wechat.platform import Platform
 from tests.fakes.wechat.serving import OK, Asked, Endpoints, Refusal, part, several, whole, words
 from tests.fakes.wechat.wecom.apps import Apps
@@ -38,6 +39,8 @@ class GroupTask:
     confirmed: dict[str, float] = field(default_factory=dict)  # userid → when
     reminded: list[float] = field(default_factory=list)
     cancelled: bool = False
+    creator: str = ""  # who made it in a client or in the admin's console; an app leaves none
+    personal: bool = False  # a member's own, not the corporation's
 
     @property
     def userids(self) -> list[str]:
@@ -45,9 +48,17 @@ class GroupTask:
 
 
 class GroupMessages:
-    def __init__(self, platform: Platform, apps: Apps, members: Members, contacts: Contacts, groups: Groups) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        apps: Apps,
+        members: Members,
+        contacts: Contacts,
+        groups: Groups,
+        media: MediaStore,
+    ) -> None:
         self.platform, self.apps, self.members = platform, apps, members
-        self.contacts, self.groups = contacts, groups
+        self.contacts, self.groups, self.media = contacts, groups, media
         self.tasks: dict[str, GroupTask] = {}
 
     def endpoints(self) -> Endpoints:
@@ -92,11 +103,25 @@ class GroupMessages:
         show(friendship, task.body, now, "mass")
         return SENT
 
+    def make_by_hand(
+        self, userid: str, text: str, external_userids: list[str], *, creator: str = "admin", personal: bool = False
+    ) -> GroupTask:
+        """Somebody makes the same in the admin's console, or (`personal`) a member in his own client."""
+        now, msgid = self.platform.now(), f"msg{secrets.token_hex(14)}"
+        recipients = [Recipient(userid, one) for one in external_userids]
+        made = GroupTask(msgid, "single", now, {"text": {"content": text}}, recipients)
+        made.creator, made.personal = creator, personal
+        self.tasks[msgid] = made
+        return made
+
     # -- the API ---------------------------------------------------------------------------------------------------
 
     async def _add(self, asked: Asked) -> dict[str, Any]:
         body = asked.body
         check_message(body)
+        for attachment in body.get("attachments") or ():
+            if media_id := part(attachment, str(attachment["msgtype"])).get("media_id"):
+                self.media.check(media_id)
         chat_type = words(body, "chat_type") or "single"
         if chat_type == "group":
             recipients, failed = self._to_groups(body)
@@ -168,14 +193,21 @@ class GroupMessages:
         start, end = whole(body, "start_time", 0), whole(body, "end_time", 0)
         if end < start or end - start > 31 * DAY:
             raise Refusal(40058, "the time may span one month")
-        kind = words(body, "chat_type")
-        found = [one for one in self.tasks.values() if one.chat_type == kind and start <= one.created_at <= end]
+        kind, creator, made_by = words(body, "chat_type"), words(body, "creator"), whole(body, "filter_type", 2)
+        found = [
+            one
+            for one in self.tasks.values()
+            if one.chat_type == kind
+            and start <= one.created_at <= end
+            and made_by in {2, int(one.personal)}
+            and creator in {"", one.creator}
+        ]
         rows = [
             {
                 "msgid": one.msgid,
-                "creator": "",
-                "create_time": int(one.created_at),
-                "create_type": 0,
+                **({"creator": one.creator} if one.creator else {}),  # not of what an app made
+                "create_time": str(int(one.created_at)),
+                "create_type": int(one.personal),
                 **_shown(one.body),
             }
             for one in found
