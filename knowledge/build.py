@@ -29,6 +29,7 @@ from knowledge.training import (
     fit_urgent,
     hold_out,
     kind_examples,
+    lean_on_families,
     learn,
     topic_examples,
     turn_examples,
@@ -115,7 +116,7 @@ def build(root: Path = ROOT) -> Archive:
     }
     features = {text: reading.features for text, reading in readings.items()}
     models = learn(lessons, features)
-    held = hold_out(lessons, features, _FOLDS)
+    held = lean_on_families(hold_out(lessons, features, _FOLDS))
     bands: dict[str, float] = {}
     danger = None
     for name, kept in held.items():

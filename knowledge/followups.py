@@ -92,7 +92,7 @@ class FollowUps:
     def hear(self, weighed: Weighed) -> Heard:
         turns = self._models.classes.get("turns")
         on = likely_on(turns, weighed.scores("turns")) if turns else 0.0
-        return Heard(weighed.scores("topics"), *self.facet_chance(weighed), on)
+        return Heard(weighed.topics(), *self.facet_chance(weighed), on)
 
     def signs(self, weighed: Weighed, previous: str, heard: Heard, *, without: int | None = None) -> Floats:
         """One row a class, one column of SIGNS; the build leaves one ask out, and `heard` was learnt without it."""

@@ -215,14 +215,14 @@ class Matcher:
             return -math.inf
         danger, weights = self._danger
         chances = self._trained_chances(weighed) if chances is None else chances
-        signs = danger.signs(weighed.scores("urgent"), weighed.scores("topics"), chances, tone_of(reading))
+        signs = danger.signs(weighed.scores("urgent"), weighed.topics(), chances, tone_of(reading))
         return float(signs.dot(weights))
 
     def _urgent_kind(self, weighed: Weighed) -> str:
         return self._models.classes["kinds"][int(weighed.scores("kinds").argmax())]
 
     def _trained_chances(self, weighed: Weighed) -> Floats:
-        return softmax(weighed.scores("topics"), self._bands.sharpness)
+        return softmax(weighed.topics(), self._bands.sharpness)
 
     def _with_added(self, reading: Reading, trained: Floats) -> Floats:
         """How likely each class is; phrases added since the build take their share from the others."""

@@ -20,7 +20,7 @@ from sklearn.svm import LinearSVC
 from knowledge.entry import NONE_FAMILY, KnowledgeEntry
 from knowledge.followups import FRESH, GOES_ON, NO_FACET, SIGNS, FollowUps, Heard
 from knowledge.matching import CALM, Danger, family_lead, none_signs
-from knowledge.model import Floats, Keys, Models, keys_of
+from knowledge.model import Floats, Keys, Models, homes_of, keys_of, with_families
 from knowledge.text import information
 
 _LEAST_PHRASES = 2  # a feature seen in one phrase only teaches nothing about others
@@ -246,6 +246,15 @@ class HeldOut:
     def scores_of(self, texts: Sequence[str]) -> Floats:
         found: Floats = self.every[[self.places[text] for text in texts]]
         return found
+
+
+def lean_on_families(held: Mapping[str, HeldOut]) -> dict[str, HeldOut]:
+    """The same, with the scores of the topics as a message gets them: with a share of their families'."""
+    topics, families = held.get("topics"), held.get("families")
+    if topics is None or families is None:
+        return dict(held)
+    homes = homes_of(topics.classes, families.classes)
+    return {**held, "topics": replace(topics, every=with_families(topics.every, families.every, homes))}
 
 
 def hold_out(lessons: Mapping[str, Lesson], features: Mapping[str, Sequence[str]], folds: int) -> dict[str, HeldOut]:
