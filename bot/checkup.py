@@ -3,14 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot import clock
 from bot.actions import channels as signs
+from bot.actions import parking
 from bot.actions.channels import Traffic
-from bot.channels.base import Channel
+from bot.actions.followers import IMPLAUSIBLE
+from bot.channels.base import Channel, FollowerKeeper, is_mended
 from bot.checks import ChannelReport, Check, Words
 from bot.store.engine import Store
+from bot.store.models import ChannelSign
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +27,7 @@ _QUEUE = Words("发送队列", "outbox")
 _SENDING = Words("发送状态", "sending")
 _IN = Words("最近收到", "last message in")
 _OUT = Words("最近发出", "last message out")
+_FOLLOWERS = Words("关注者名单", "list of followers")
 _SELF = Words("自检", "self-check")
 
 _WRONG_KEY = Words(
@@ -41,6 +46,10 @@ _REFUSED = {
         "compare the app id of the settings with the platform's console",
     ),
 }
+_OTHER_ACCOUNT = Words(
+    "请核对 AppID 是不是这个公众号；没有改动居民的关注状态。",
+    "compare the app id of the settings with the platform's console; nobody's state was changed",
+)
 _REFUSED_OTHERWISE = Words(
     "请核对平台后台的消息加解密方式是“安全模式”，数据格式是 XML。",
     "set the platform's console to safe mode and XML",
@@ -60,7 +69,14 @@ async def _report(store: Store, station_id: int, channel: Channel, public_url: s
     now = clock.now()
     async with store.read() as session:
         traffic = await signs.traffic(session, station_id, channel.name, now=now)
-    checks = [*(await _own(channel)), _sending(traffic), _queue(traffic, now)]
+    checks = await _own(channel)
+    if traffic.parked is not None and await is_mended(channel, traffic.parked.code):
+        async with store.write() as session:
+            await parking.unpark(session, station_id, channel.name)
+        traffic = replace(traffic, parked=None)
+    if isinstance(channel, FollowerKeeper):
+        checks = [*checks, _followers(channel, traffic.sign, now)]
+    checks = [*checks, _sending(traffic), _queue(traffic, now)]
     if not channel.rules.by_officer:  # else nothing passes through us
         checks += _moved(traffic, now)
     if any("/callback/" in route.path for route in channel.routes()):
@@ -104,6 +120,21 @@ def _sending(traffic: Traffic) -> Check:
     found = Words(f"已停止（代码 {parked.code}）", f"stopped with code {parked.code}")
     remedy = Words(parked.reason, "mend what the code says; sending begins again by itself")
     return Check(_SENDING, False, found, remedy)
+
+
+def _followers(keeper: FollowerKeeper, sign: ChannelSign | None, now: datetime) -> Check:
+    """Whether we know who follows though events get lost."""
+    code = sign.list_code if sign is not None else ""
+    if code == IMPLAUSIBLE:
+        found = Words("平台的名单里没有大部分居民", "most residents are not in the platform's list")
+        return Check(_FOLLOWERS, False, found, _OTHER_ACCOUNT)
+    if code or not keeper.verified:
+        why = Words(f"（代码 {code}）", f" (code {code})") if code else Words("（未认证）", " (not verified)")
+        return Check(_FOLLOWERS, None, Words(f"平台不提供{why.zh}", f"the account may not ask{why.en}"))
+    if sign is None or sign.listed_at is None:
+        return Check(_FOLLOWERS, None, Words("还没有核对过", "not compared yet"))
+    age = now - sign.listed_at
+    return Check(_FOLLOWERS, True, Words(f"{_ago_zh(age)}核对过", f"compared {_ago_en(age)}"))
 
 
 def _queue(traffic: Traffic, now: datetime) -> Check:

@@ -14,6 +14,7 @@ from bot.actions.messages import Stored
 from bot.actions.turns import Decided, Written
 from bot.batcher import Batcher
 from bot.message import Message, Reply
+from bot.parts import joined
 from bot.router import Answer, Context, Turn
 from bot.runtime import Runtime
 from bot.store.engine import is_about_the_row
@@ -137,7 +138,7 @@ class Dispatcher:
         if not waited:
             return ready
         words = [words for _, words in waited] + ([ready.reply.text] if ready is not None else [])
-        reply = Reply("\n\n".join(words), ready.reply.choices if ready is not None else ())
+        reply = Reply(joined(words), ready.reply.choices if ready is not None else ())
         numbers = [number for number, _ in waited] + ([ready.delivery_id] if ready is not None else [])
         return Together(reply, tuple(numbers), self._confirmed)
 

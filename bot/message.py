@@ -9,7 +9,7 @@ from bot.reach import Grant
 
 TEXT_LIMIT_CHARACTERS = 600  # what every platform takes in one message
 PICTURE_LIMIT_BYTES = 2 * 1024 * 1024  # the platforms refuse larger ones
-WELCOME_LASTS = timedelta(seconds=20)  # a platform's welcome code is good for one message, so long after the entering
+CODE_LASTS = timedelta(seconds=20)  # a platform's code is good for one message, so long after what it came with
 
 
 class MessageKind(StrEnum):
@@ -30,6 +30,7 @@ class EventKind(StrEnum):
     CLICK = "click"
     VIEW = "view"
     ENTER = "enter"  # opened the chat by a link or a code; `extra` has the platform's welcome code if it gave one
+    SERVED = "served"  # who spoke with him in the platform's own client has ended; `extra` has the platform's code
     OTHER = "other"
 
 
@@ -49,6 +50,9 @@ class Event:
     kind: EventKind
     key: str = ""
     name: str = ""  # the platform's own name, kept for the kinds we do not know
+
+
+_NO_ACTS = frozenset({EventKind.SERVED, EventKind.OTHER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Message:
     @property
     def is_act(self) -> bool:
         """The resident did something; of the events we do not know, only those that grant us an answer."""
-        return self.event is None or self.event.kind is not EventKind.OTHER or self.grant is not None
+        return self.event is None or self.event.kind not in _NO_ACTS or self.grant is not None
 
     @property
     def is_about_account(self) -> bool:
@@ -139,6 +143,15 @@ class NotDelivered:
     delivery_id: int
     code: str
     reason: str
+
+
+class MassOutcome(StrEnum):
+    """What a platform says of a mass sending when it is asked."""
+
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    DELETED = "deleted"  # by a person, in the platform's console
 
 
 Happening = Message | SaidElsewhere | SessionMoved | Recalled | NotDelivered

@@ -1,7 +1,8 @@
 """A long text in the parts a platform takes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+_BETWEEN = "\n\n"
 _BREAKS = ("\n\n", "\n", "。", "！", "？", "；", ". ", "，", " ")  # where a long text may be parted, the best first
 
 
@@ -27,6 +28,26 @@ def beginning_of(text: str, limit_bytes: int, most: int, hint: str) -> tuple[str
         place += len(_head(text[place:], room))
         place += len(text[place:]) - len(text[place:].lstrip("\n"))
     return text[:place].rstrip("\n") + hint, place
+
+
+def joined(texts: Iterable[str]) -> str:
+    """Several things said in one message."""
+    return _BETWEEN.join(texts)
+
+
+def how_many_fit(texts: Iterable[str], limit: int, measure: Callable[[str], int]) -> int:
+    """How many of the texts, from the first on, `joined` make a message of at most `limit` by this measure."""
+    count = 0
+    for text in texts:
+        limit -= measure(text) + (measure(_BETWEEN) if count else 0)
+        if limit < 0:
+            break
+        count += 1
+    return count
+
+
+def in_bytes(text: str) -> int:
+    return len(text.encode())
 
 
 def first_bytes(text: str, limit: int) -> str:

@@ -22,9 +22,16 @@ class Rules:
     writes_later: bool = True  # False: only in the response to the resident's own message
     mass: bool = False  # one call reaches thousands, a few times a month each
     notice: bool = False  # a template or subscription notice can tell him that a message waits
+    repeatable: bool = False  # the platform knows our number of a message, and takes the same one once only
     by_officer: bool = False  # the program says nothing there: an officer writes, or sends a warning with a tap
     consent_template: str = ""  # … but only who has accepted this template
     part_bytes: int = 0  # how much one message holds; each part of a longer text counts in the window. 0: no limit
+
+    @property
+    def joins(self) -> bool:
+        """Whether short texts that wait go as one message, which is counted once. Not where a message is known by our
+        number: it has to say the same each time."""
+        return self.windowed and self.part_bytes > 0 and not self.repeatable
 
 
 class When(StrEnum):

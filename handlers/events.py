@@ -2,7 +2,7 @@
 
 from bot.actions import followers, notices, residents
 from bot.actions.audit import Actor
-from bot.message import WELCOME_LASTS, EventKind, MessageKind, Reply
+from bot.message import CODE_LASTS, EventKind, MessageKind, Reply
 from bot.router import KEEP, Answer, Context, Router, Turn, is_event, is_held, is_kind
 from handlers.menu import MENU_CHOICES
 from handlers.texts import text
@@ -11,12 +11,12 @@ router = Router("events")
 
 
 def _silent(context: Context) -> bool:
-    return is_held(context) or (is_event(EventKind.ENTER)(context) and not _may_welcome(context))
+    return is_held(context) or (is_event(EventKind.ENTER)(context) and not _has_code(context))
 
 
-def _may_welcome(context: Context) -> bool:
-    """Who only opened the chat can be spoken to by the platform's code, while it lasts."""
-    return "welcome_code" in context.message.extra and context.now < context.message.sent_at + WELCOME_LASTS
+def _has_code(context: Context) -> bool:
+    """Who has not just written can be spoken to by the platform's code, while it lasts."""
+    return "code" in context.message.extra and context.now < context.message.sent_at + CODE_LASTS
 
 
 @router.handle(is_event(EventKind.SUBSCRIBE, EventKind.ENTER))
@@ -33,6 +33,13 @@ async def followed(context: Context) -> Answer:
         return None if _silent(context) else Reply("\n".join(lines), MENU_CHOICES[context.english])
 
     return Answer(None, "event", dialogue=KEEP, act=welcome)
+
+
+@router.handle(is_event(EventKind.SERVED))
+async def served(context: Context) -> Answer:
+    """A person in the platform's own client has said what there was to say: the bot listens again."""
+    is_silent = is_held(context) or not _has_code(context)
+    return Answer(None if is_silent else Reply(text("served", english=context.english)), "event", dialogue=KEEP)
 
 
 @router.handle(is_event(EventKind.SCAN))

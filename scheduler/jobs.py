@@ -21,17 +21,19 @@ from bot.actions import (
     mass_planning,
     media,
     messages,
+    parking,
     recipients,
     reminders,
     retention,
     wecom_planning,
 )
-from bot.channels.base import Channel, FollowerKeeper, Pulled, SendError
+from bot.channels.base import Channel, FollowerKeeper, Pulled, SendError, is_mended
 from bot.store import search
 from bot.store.engine import Store
+from scheduler import followers as followers_list
 from scheduler import wecom
 from scheduler.mass import MassOutbox
-from scheduler.outbox import Outbox
+from scheduler.outbox import PARKED_FOR, Outbox
 from scheduler.wecom import WeComDesk
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,20 @@ class Desk:
 async def send_deliveries(desk: Desk) -> None:
     """Retries, and what was promised while nobody woke the outbox."""
     await desk.outbox.work()
+
+
+async def try_parked(desk: Desk) -> None:
+    """Channels that stood still go again when the time is over or somebody has mended what was wrong, also when nothing
+    waits to be sent."""
+    async with desk.store.read() as session:
+        rows = await parking.over(session, desk.station_id, now=clock.now())
+    for row in rows:
+        mended = row.heals or await is_mended(desk.channels.get(row.channel), row.code)
+        async with desk.store.write() as session:
+            if mended:
+                await parking.unpark(session, desk.station_id, row.channel)
+            elif mended is False:
+                await parking.prolong(session, desk.station_id, row.channel, until=clock.now() + PARKED_FOR)
 
 
 async def send_mass(desk: Desk) -> None:
@@ -181,6 +197,12 @@ async def tag_followers(desk: Desk) -> None:
             log.info("followers tagged", extra={"channel": name, "count": changed})
 
 
+async def reconcile_followers(desk: Desk) -> None:
+    """Who left or came back without our hearing of it."""
+    for name, keeper in _keepers(desk):
+        await followers_list.reconcile(desk.store, desk.station_id, name, keeper)
+
+
 def _keepers(desk: Desk) -> Iterator[tuple[str, FollowerKeeper]]:
     for name, channel in desk.channels.items():
         if isinstance(channel, FollowerKeeper) and channel.verified:
@@ -286,6 +308,7 @@ class Job:
 
 JOBS = (
     Job(send_deliveries, every=timedelta(seconds=1)),
+    Job(try_parked, every=timedelta(seconds=15)),
     Job(send_mass, every=timedelta(seconds=1)),  # beside the outbox: a mass job of minutes holds up no reply
     Job(move_broadcasts, every=timedelta(seconds=1)),
     Job(resume_messages, every=timedelta(seconds=5)),
@@ -293,6 +316,7 @@ JOBS = (
     Job(fetch_pictures, every=timedelta(seconds=5)),
     Job(look_up_followers, every=timedelta(seconds=10)),
     Job(tag_followers, every=timedelta(minutes=5)),
+    Job(reconcile_followers, every=timedelta(minutes=5)),
     Job(index_messages, every=timedelta(seconds=2)),
     Job(take_over_knowledge, every=timedelta(seconds=5)),
     Job(remind_of_tickets, every=timedelta(seconds=20)),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from bot import clock
 from bot.actions import mass, parking
-from bot.actions.mass import Bundle
+from bot.actions.mass import Bundle, Unreported
 from bot.channels.base import Channel, Failure, SendError, mass_sender
 from bot.store.engine import Store
 from scheduler.outbox import PARKED_FOR
@@ -34,6 +34,9 @@ class MassOutbox:
                     until = await parking.parked(session, self._station_id)
                     parked = [name for name, moment in until.items() if moment > now]
                     bundle = await mass.claim(session, self._station_id, now=now, parked=parked)
+                    unreported = await mass.claim_unreported(session, self._station_id, now=now, parked=parked)
+                for job in unreported:
+                    await self._ask(job)
                 if bundle is not None:
                     done += 1
                     await self._submit(bundle)
@@ -54,6 +57,19 @@ class MassOutbox:
             more = await mass.settle(session, self._station_id, now=clock.now())
         await asyncio.sleep(monotonic() - began_at)  # half of the time belongs to the residents who write
         return more
+
+    async def _ask(self, job: Unreported) -> None:
+        """Reports get lost: what the platform did not say by itself it is asked."""
+        sender = mass_sender(self._channels.get(job.channel))
+        if sender is None:
+            return
+        try:
+            outcome = await sender.mass_outcome(job.msg_id)
+        except SendError as error:
+            log.warning("mass job not asked about", extra={"mass_job": job.id, "code": error.code})
+            return
+        async with self._store.write() as session:
+            await mass.told(session, job.id, outcome, now=clock.now())
 
     async def _submit(self, bundle: Bundle) -> None:
         sender = mass_sender(self._channels.get(bundle.channel))
@@ -88,6 +104,7 @@ class MassOutbox:
                         code=code,
                         reason=reason,
                         alarm=True,
+                        heals=False,
                         now=now,
                     )
                     await mass.again(session, bundle.id, code, reason, after=PARKED_FOR, unknown=False, now=now)

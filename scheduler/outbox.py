@@ -115,7 +115,8 @@ class Outbox:
         now = clock.now()
         async with self._store.write() as session:
             if self._swept_at is None or now - self._swept_at >= SWEPT_EVERY:
-                await deliveries.sweep(session, self._station_id, now)
+                repeatable = [name for name, channel in self._channels.items() if channel.rules.repeatable]
+                await deliveries.sweep(session, self._station_id, now, repeatable=repeatable)
                 self._swept_at = now
             parked = [name for name, until in self._parked.items() if until > now]
             rules = {name: channel.rules for name, channel in self._channels.items()}
@@ -144,7 +145,7 @@ class Outbox:
             unknown = SendError(Failure.UNKNOWN, deliveries.UNKNOWN_CODE, deliveries.UNKNOWN_REASON)
             await self._write_end(_instead(parcel, self._end_of(parcel, unknown)))
         else:
-            DELIVERIES_ENDED.labels(parcel.channel, "sent").inc()
+            DELIVERIES_ENDED.labels(parcel.channel, "sent").inc(len(parcel.each))
             await self._write_end(_Ended(parcel, sent))
 
     async def _give(self, channel: Channel, parcel: Parcel) -> Sent:
@@ -161,24 +162,26 @@ class Outbox:
 
     def _end_of(self, parcel: Parcel, error: SendError) -> End:
         """What a failure means for the row, the resident's address and the channel."""
-        DELIVERIES_ENDED.labels(parcel.channel, error.failure.value).inc()
+        DELIVERIES_ENDED.labels(parcel.channel, error.failure.value).inc(len(parcel.each))
         code, reason = error.code, error.reason
         match error.failure:
             case Failure.RETRY if error.after is not None:  # the platform put the whole channel off
-                return self._park(parcel, error, error.after, alarm=error.alarm)
+                return self._park(parcel, error, error.after, alarm=error.alarm, heals=True)
             case Failure.RETRY:
                 return lambda session: deliveries.again(session, parcel, code, reason)
             case Failure.LATER:
                 return lambda session: self._hold(session, parcel, error)
             case Failure.CHANNEL_DOWN:
                 log.error("channel parked", extra={"channel": parcel.channel, "code": error.code})
-                return self._park(parcel, error, PARKED_FOR, alarm=True)
+                return self._park(parcel, error, PARKED_FOR, alarm=True, heals=False)
             case Failure.REFUSED:
                 return lambda session: self._refused(session, parcel, error)
+            case Failure.UNKNOWN if self._channels[parcel.channel].rules.repeatable:
+                return lambda session: deliveries.again(session, parcel, code, deliveries.REPEATED_REASON, unknown=True)
             case Failure.UNKNOWN:
                 return lambda session: deliveries.failed(session, parcel, code, reason, unknown=True)
 
-    def _park(self, parcel: Parcel, error: SendError, after: timedelta, *, alarm: bool) -> End:
+    def _park(self, parcel: Parcel, error: SendError, after: timedelta, *, alarm: bool, heals: bool) -> End:
         now = clock.now()
         self._parked[parcel.channel] = until = now + after
         PARKED_CHANNELS.labels(parcel.channel).set(1)
@@ -194,6 +197,7 @@ class Outbox:
                 code=error.code,
                 reason=error.reason,
                 alarm=alarm,
+                heals=heals,
                 now=now,
             )
             await deliveries.put_off(session, parcel, error.code, error.reason, after)

@@ -21,14 +21,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from knowledge import Knowledge
 from tests.support import browser as browsers
-from tests.support import ports, postgres, station
+from tests.support import leaks, ports, postgres, station
 from tests.support.sqlite import OneWayCursor
 
 settings.register_profile("shared machine", deadline=None)  # how long an example takes says nothing there
 settings.load_profile("shared machine")
 
 _SHARED_POSTGRES = "OFFICER_TEST_POSTGRES"  # where this run's server lives, told to the worker processes
-_OURS = ["bot", "handlers", "knowledge", "scheduler"]
 
 
 def _leads_the_run(config: pytest.Config) -> bool:
@@ -60,6 +59,23 @@ def pytest_collection_finish() -> None:
     gc.enable()  # `bot.__main__` lets it rest, and is imported
     gc.collect()
     gc.freeze()
+
+
+# -- logs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logs_recorded() -> Iterator[None]:
+    with leaks.recorded():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_log_line_leaks(logs_recorded: None) -> Iterator[None]:
+    """No test may leave a secret, a token, an address or the words of a resident of the fakes in a log."""
+    leaks.begin()
+    yield
+    assert leaks.found() == []
 
 
 # -- pages ------------------------------------------------------------------------------------------------------------
@@ -256,5 +272,5 @@ def free_port() -> int:
 @pytest.fixture
 def nothing_blocks() -> Iterator[None]:
     """Any blocking call of ours inside the event loop is an error. Name it last: starting the program may block."""
-    with blockbuster_ctx(_OURS):
+    with blockbuster_ctx(list(leaks.OURS)):
         yield

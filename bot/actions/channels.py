@@ -44,7 +44,9 @@ async def refused(session: AsyncSession, station_id: int, channel: str, why: str
 
 async def _sign(session: AsyncSession, station_id: int, channel: str, **values: object) -> None:
     key = {"station_id": station_id, "channel": channel}
-    await session.execute(insert_if_new(session, ChannelSign).values(**{**key, "refused_why": "", **values}))
+    await session.execute(
+        insert_if_new(session, ChannelSign).values(**{**key, "refused_why": "", "list_code": "", **values})
+    )
     await session.execute(
         update(ChannelSign)
         .where(ChannelSign.station_id == station_id, ChannelSign.channel == channel)

@@ -1,7 +1,7 @@
 """Deliveries: how each sending ended."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, or_, select, update
@@ -20,15 +20,17 @@ LEASE = timedelta(seconds=60)  # longer than any platform call; a sender silent 
 BACKOFF = (timedelta(seconds=2), timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=10))
 UNKNOWN_CODE = "unknown"
 UNKNOWN_REASON = "平台没有确认，可能已送达；请向居民核实后再决定是否重发"
+REPEATED_REASON = "没有收到平台的回执，稍后用同一编号重发，居民不会重复收到"
 INTERRUPTED_REASON = "发送时程序中断，可能已送达；请向居民核实后再决定是否重发"
 
 
 async def sent(session: AsyncSession, taken: Sequence[Taken]) -> None:
     """The platform took them. Warnings become part of the residents' conversations. A few statements for all."""
     now = clock.now()
+    taken = [Taken(parcel, one.platform_id) for one in taken for parcel in one.parcel.each]
     still = await _mark_sent(session, taken, now)
     taken = [one for one in taken if one.parcel.id in still]
-    await ledger.spent(session, {one.parcel.address_id: one.parcel.cost for one in taken})
+    await ledger.spent(session, {one.parcel.address_id: one.parcel.cost for one in taken if one.parcel.cost})
     await _promise_rest(session, [one.parcel for one in taken if one.parcel.rest_from is not None], now)
     warnings: dict[tuple[int, bool], list[int]] = defaultdict(list)  # by warning, and whether its picture went too
     for one in taken:
@@ -48,7 +50,7 @@ async def _mark_sent(session: AsyncSession, taken: Sequence[Taken], now: datetim
     done = await session.execute(
         update(Delivery)
         .where(Delivery.id.in_([one.parcel.id for one in taken]), Delivery.state == DeliveryState.SENDING)
-        .values(state=DeliveryState.SENT, reason=None, code=None, retry_at=None, finished_at=now)
+        .values(state=DeliveryState.SENT, reason=None, code=None, unknown=False, retry_at=None, finished_at=now)
         .execution_options(synchronize_session=False)
         .returning(Delivery.id)
     )
@@ -99,34 +101,44 @@ def _end(delivery: Delivery, state: DeliveryState, reason: str | None, now: date
 async def failed(session: AsyncSession, parcel: Parcel, code: str, reason: str, *, unknown: bool = False) -> None:
     """It will not arrive, or nobody knows (`unknown`: then it has cost what it costs); `reason` is what the officer
     reads."""
-    delivery = await _locked(session, parcel.id)
-    if delivery is None:
-        return
+    async for one, delivery in _under_way(session, parcel):
+        await _fail(session, one, delivery, code, reason, unknown=unknown)
+
+
+async def _under_way(session: AsyncSession, parcel: Parcel) -> AsyncIterator[tuple[Parcel, Delivery]]:
+    """What of a parcel has not been given up as interrupted meanwhile."""
+    for one in parcel.each:
+        delivery = await _locked(session, one.id)
+        if delivery is not None:
+            yield one, delivery
+            announce_change(session, one.station_id, one.broadcast_id, one.conversation_id)
+
+
+async def _fail(
+    session: AsyncSession, parcel: Parcel, delivery: Delivery, code: str, reason: str, *, unknown: bool
+) -> None:
     _end(delivery, DeliveryState.FAILED, reason[:200], clock.now(), code[:20])
-    delivery.unknown = unknown
-    if unknown:
+    delivery.unknown = delivery.unknown or unknown  # an earlier attempt may have arrived
+    if delivery.unknown:
         await ledger.spent(session, {parcel.address_id: parcel.cost})
-    announce_change(session, parcel.station_id, parcel.broadcast_id, parcel.conversation_id)
 
 
-async def again(session: AsyncSession, parcel: Parcel, code: str, reason: str) -> None:
-    """Nothing was sent: try later, or give up after the last pause."""
-    delivery = await _locked(session, parcel.id)
-    if delivery is None:
-        return
-    if delivery.attempts > len(BACKOFF):
-        _end(delivery, DeliveryState.FAILED, f"多次重试仍未成功：{reason}"[:200], clock.now(), code[:20])
-    else:
-        delivery.state = DeliveryState.QUEUED
-        delivery.code, delivery.reason = code[:20], reason[:200]
-        delivery.retry_at = clock.now() + BACKOFF[delivery.attempts - 1]
-    announce_change(session, parcel.station_id, parcel.broadcast_id, parcel.conversation_id)
+async def again(session: AsyncSession, parcel: Parcel, code: str, reason: str, *, unknown: bool = False) -> None:
+    """Nothing was sent, or it may be repeated (`unknown`: nobody knows): try later, or give up after the last pause."""
+    async for one, delivery in _under_way(session, parcel):
+        delivery.unknown = delivery.unknown or unknown
+        if delivery.attempts > len(BACKOFF):
+            why = UNKNOWN_REASON if delivery.unknown else f"多次重试仍未成功：{reason}"
+            await _fail(session, one, delivery, code, why, unknown=delivery.unknown)
+        else:
+            delivery.state = DeliveryState.QUEUED
+            delivery.code, delivery.reason = code[:20], reason[:200]
+            delivery.retry_at = clock.now() + BACKOFF[delivery.attempts - 1]
 
 
 async def put_off(session: AsyncSession, parcel: Parcel, code: str, reason: str, after: timedelta) -> None:
     """The channel cannot send now through no fault of this message: not an attempt."""
-    delivery = await _locked(session, parcel.id)
-    if delivery is not None:
+    async for _, delivery in _under_way(session, parcel):
         delivery.state = DeliveryState.QUEUED
         delivery.attempts -= 1
         delivery.code, delivery.reason = code[:20], reason[:200]
@@ -135,20 +147,17 @@ async def put_off(session: AsyncSession, parcel: Parcel, code: str, reason: str,
 
 async def hold(session: AsyncSession, parcel: Parcel, code: str, reason: str, *, rules: Rules) -> None:
     """The platform says: only after the resident's next message; `release_held` lets it go then."""
-    delivery = await _locked(session, parcel.id)
-    if delivery is None:
-        return
     now = clock.now()
-    broadcast = await session.get(Broadcast, parcel.broadcast_id) if parcel.broadcast_id is not None else None
-    until = waits_until(delivery, broadcast)
-    if parcel.route is DeliveryRoute.NOTICE or until <= now:
-        _end(delivery, DeliveryState.FAILED, reason[:200], now, code[:20])
-    else:
+    async for one, delivery in _under_way(session, parcel):
+        broadcast = await session.get(Broadcast, one.broadcast_id) if one.broadcast_id is not None else None
+        until = waits_until(delivery, broadcast)
+        if one.route is DeliveryRoute.NOTICE or until <= now:
+            _end(delivery, DeliveryState.FAILED, reason[:200], now, code[:20])
+            continue
         delivery.state, delivery.waits, delivery.retry_at = DeliveryState.QUEUED, True, until
         delivery.code, delivery.reason = code[:20], WAITS_REASON
-        if rules.notice and broadcast is None:
+        if rules.notice and broadcast is None and one is parcel:  # one notice for all
             await tell(session, delivery, rules, now)
-    announce_change(session, parcel.station_id, parcel.broadcast_id, parcel.conversation_id)
 
 
 async def resend(session: AsyncSession, failed_delivery: Delivery) -> Delivery:
@@ -172,14 +181,27 @@ async def resend(session: AsyncSession, failed_delivery: Delivery) -> Delivery:
     return delivery
 
 
-async def sweep(session: AsyncSession, station_id: int, now: datetime) -> None:
+async def sweep(session: AsyncSession, station_id: int, now: datetime, *, repeatable: Collection[str] = ()) -> None:
     """What lost its sender. A reply that was for the response and was never confirmed is for the outbox now; what a
-    dead process was sending may have arrived, so nobody sends it again unasked."""
+    dead process was sending may have arrived, so nobody sends it again unasked, except on the channels `repeatable`,
+    where a second time is harmless."""
     lost = [Delivery.station_id == station_id, Delivery.state == DeliveryState.SENDING]
     await session.execute(
         update(Delivery)
         .where(*lost, Delivery.route == DeliveryRoute.RESPONSE, Delivery.retry_at <= now)
         .values(state=DeliveryState.QUEUED, route=DeliveryRoute.OUTBOX)
+        .execution_options(synchronize_session=False)
+    )
+    await session.execute(
+        update(Delivery)
+        .where(
+            *lost,
+            Delivery.route == DeliveryRoute.OUTBOX,
+            Delivery.retry_at < now,
+            Delivery.channel.in_(repeatable),
+            Delivery.attempts <= len(BACKOFF),  # what ends the program each time must not do so for ever
+        )
+        .values(state=DeliveryState.QUEUED, reason=REPEATED_REASON, unknown=True, retry_at=now)
         .execution_options(synchronize_session=False)
     )
     await session.execute(

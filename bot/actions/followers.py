@@ -1,9 +1,10 @@
 """Followers of an account: what its platform tells of them, their tags, and what is forgotten when they leave."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.actions import linking, residents
@@ -12,6 +13,7 @@ from bot.store.bulk import insert_if_new
 from bot.store.models import ChannelSign, Community, LinkCode, NoticeConsent, Resident, ResidentAddress, SceneCode
 
 TAGS_EVERY = timedelta(hours=1)
+IMPLAUSIBLE = "implausible"  # a list that lacks most of those we know: perhaps another account's
 TAG_CHARACTERS = 30  # the platform's limit for a tag's name
 
 # The platform's names, in small letters: he takes back what he allowed us to know, or his account is gone.
@@ -93,19 +95,97 @@ async def forget_platform_data(session: AsyncSession, address: ResidentAddress, 
     await record(session, actor, "address.platform_data_deleted", f"address:{address.id}", why=why)
 
 
+# --- the platform's list ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An address, and whether it follows, as we have it."""
+
+    id: int
+    address: str
+    following: bool
+
+
+async def claim_listing(
+    session: AsyncSession, station_id: int, channel: str, *, now: datetime, lease: timedelta
+) -> bool:
+    """Whether this process compares the followers with the platform's list now."""
+    await _ensure_sign(session, station_id, channel)
+    claimed = await session.execute(
+        update(ChannelSign)
+        .where(*_sign_of(station_id, channel), or_(ChannelSign.list_at.is_(None), ChannelSign.list_at <= now))
+        .values(list_at=now + lease)
+        .execution_options(synchronize_session=False)
+        .returning(ChannelSign.channel)
+    )
+    return claimed.first() is not None
+
+
+async def known(session: AsyncSession, station_id: int, channel: str, *, after: int, most: int) -> Sequence[Known]:
+    """The addresses of a channel in the order of their numbers."""
+    address = ResidentAddress
+    rows = await session.execute(
+        select(address.id, address.address, address.following)
+        .where(address.station_id == station_id, address.channel == channel, address.id > after)
+        .order_by(address.id)
+        .limit(most)
+    )
+    return [Known(*row) for row in rows]
+
+
+async def correct(session: AsyncSession, ids: Sequence[int], *, following: bool, listed_at: datetime) -> None:
+    """The list says otherwise of these addresses than we had it; what we have heard since it was made is newer."""
+    query = select(ResidentAddress).where(ResidentAddress.id.in_(ids)).order_by(ResidentAddress.id).with_for_update()
+    for address in (await session.execute(query.execution_options(populate_existing=True))).scalars():
+        actor = Actor(address.station_id)
+        moments = (address.created_at, address.last_inbound_at, address.left_at)
+        if address.following is following or any(moment is not None and moment >= listed_at for moment in moments):
+            continue
+        if following:
+            await came(session, address, actor=actor)
+        else:
+            await left(session, address, actor=actor)
+
+
+async def listed(session: AsyncSession, station_id: int, channel: str, *, now: datetime, again_at: datetime) -> None:
+    """The followers are as the platform's list has them."""
+    await _write_sign(session, station_id, channel, listed_at=now, list_at=again_at, list_code="")
+
+
+async def not_listed(session: AsyncSession, station_id: int, channel: str, code: str, *, again_at: datetime) -> None:
+    """The platform gives this account no list, or one that cannot be right."""
+    await _write_sign(session, station_id, channel, list_at=again_at, list_code=code[:20])
+
+
+def _sign_of(station_id: int, channel: str) -> tuple[ColumnElement[bool], ...]:
+    return ChannelSign.station_id == station_id, ChannelSign.channel == channel
+
+
+async def _ensure_sign(session: AsyncSession, station_id: int, channel: str) -> None:
+    row = {"station_id": station_id, "channel": channel, "refused_why": "", "list_code": ""}
+    await session.execute(insert_if_new(session, ChannelSign).values(row))
+
+
+async def _write_sign(session: AsyncSession, station_id: int, channel: str, **values: object) -> None:
+    await session.execute(
+        update(ChannelSign)
+        .where(*_sign_of(station_id, channel))
+        .values(**values)
+        .execution_options(synchronize_session=False)
+    )
+
+
 # --- tags -----------------------------------------------------------------------------------------------------------
 
 
 async def claim_tagging(session: AsyncSession, station_id: int, channel: str, *, now: datetime) -> bool:
     """Whether this process brings the tags into order now: one does, once an hour."""
-    await session.execute(
-        insert_if_new(session, ChannelSign).values(station_id=station_id, channel=channel, refused_why="")
-    )
+    await _ensure_sign(session, station_id, channel)
     claimed = await session.execute(
         update(ChannelSign)
         .where(
-            ChannelSign.station_id == station_id,
-            ChannelSign.channel == channel,
+            *_sign_of(station_id, channel),
             or_(ChannelSign.tagged_at.is_(None), ChannelSign.tagged_at <= now - TAGS_EVERY),
         )
         .values(tagged_at=now)

@@ -124,18 +124,26 @@ def had_enough(now: datetime) -> ColumnElement[bool]:
     return address.mass_month.is_not_distinct_from(china_month(now)) & (address.mass_count >= MASS_PER_MONTH)
 
 
-async def count_mass(session: AsyncSession, job_id: int, change: int, now: datetime) -> None:
-    """Count a mass message at each recipient's address, before it is sent: two warnings at once must not both be the
-    fourth. What was not sent after all is given back."""
-    address, month = ResidentAddress, china_month(now)
-    recipients = select(Delivery.address_id).where(Delivery.mass_job_id == job_id)
-    # In one order for everybody: residents who write meanwhile change these rows too, and nobody waits in a circle.
-    await session.execute(select(address.id).where(address.id.in_(recipients)).order_by(address.id).with_for_update())
+def _recipients(job_id: int) -> ColumnElement[bool]:
+    return ResidentAddress.id.in_(select(Delivery.address_id).where(Delivery.mass_job_id == job_id))
+
+
+async def lock_recipients(session: AsyncSession, job_id: int) -> None:
+    """In one order for everybody: residents who write meanwhile change these rows too, and nobody waits in a circle."""
+    address = ResidentAddress
+    await session.execute(select(address.id).where(_recipients(job_id)).order_by(address.id).with_for_update())
+
+
+async def count_mass(session: AsyncSession, job_id: int, change: int, month: str) -> None:
+    """Count a mass message of that month at each recipient's address, before it is sent: two warnings at once must not
+    both be the fourth. What was not sent after all is given back."""
+    address = ResidentAddress
+    await lock_recipients(session, job_id)
     this_month = address.mass_month == month
     before = case((this_month, address.mass_count), else_=0)
     await session.execute(
         update(address)
-        .where(address.id.in_(recipients), *([] if change > 0 else [this_month, address.mass_count > 0]))
+        .where(_recipients(job_id), *([] if change > 0 else [this_month, address.mass_count > 0]))
         .values(mass_month=month, mass_count=before + change)
         .execution_options(synchronize_session=False)
     )

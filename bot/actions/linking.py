@@ -136,7 +136,12 @@ async def forget_tries(session: AsyncSession, station_id: int, *, now: datetime)
 async def recognise(
     session: AsyncSession, address: ResidentAddress, union_id: str, *, now: datetime, actor: Actor
 ) -> bool:
-    """The platform says who is behind an address. True if he is somebody we knew at another one, and is merged now."""
+    """The platform says who is behind an address. True if he is somebody we knew at another one, and is merged now.
+
+    Where a person of the station has said otherwise the platform is not asked: it sees the account, not who writes.
+    """
+    if address.parted_at is not None:
+        return False
     address.union_id = union_id[:64]
     query = (
         select(ResidentAddress.resident_id)
@@ -148,9 +153,18 @@ async def recognise(
         .distinct()
     )
     others = list((await session.execute(query)).scalars())
-    if others:
-        await merge(session, (address.resident_id, *others), how="union_id", now=now, actor=actor)
-    return bool(others)
+    if not others or await _was_parted(session, (address.resident_id, *others)):
+        return False
+    await merge(session, (address.resident_id, *others), how="union_id", now=now, actor=actor)
+    return True
+
+
+async def _was_parted(session: AsyncSession, resident_ids: Collection[int]) -> bool:
+    """Whether one of them is somebody's other half."""
+    query = select(ResidentAddress.id).where(
+        ResidentAddress.resident_id.in_(resident_ids), ResidentAddress.parted_at.is_not(None)
+    )
+    return (await session.execute(query.limit(1))).first() is not None
 
 
 # --- merging and parting --------------------------------------------------------------------------------------------
@@ -247,7 +261,7 @@ async def separate(
     session.add(resident)
     await session.flush()
     address.resident_id = resident.id
-    address.union_id = None  # else the next look-up would join them again
+    address.union_id, address.parted_at = None, now  # else the next look-up would join them again
     here = select(Conversation.id).where(Conversation.address_id == address.id)
     for query in (
         update(Ticket).where(Ticket.conversation_id.in_(here)).values(resident_id=resident.id),

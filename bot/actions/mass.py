@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.actions.broadcasts import broadcast_text, not_to_be_sent
 from bot.actions.deliveries import LEASE, UNKNOWN_CODE
-from bot.actions.ledger import count_mass
+from bot.actions.ledger import china_month, count_mass, had_enough, lock_recipients
 from bot.actions.mass_planning import one_by_one
 from bot.actions.recipients import log_broadcast
-from bot.message import Message, Reply
+from bot.message import MassOutcome, Message, Reply
 from bot.store.live import Change, Kind, announce
 from bot.store.models import (
     MASS_JOB_ARROWS,
@@ -29,11 +29,16 @@ from bot.store.models import (
 
 SETTLE_ROWS = 500  # recipients written down in one transaction: a resident who writes meanwhile waits for it
 REPORT_WITHIN = timedelta(hours=1)  # the platform reports within minutes; the admin's tap may take 30
+ASK_AFTER = timedelta(minutes=10)  # after so long without a report the platform is asked, and again each time
 REPEATABLE_FOR = timedelta(hours=23)  # the platform knows a client id for 24 hours
 PAUSES = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
 UNKNOWN_PAUSE = timedelta(seconds=60)  # sooner it only answers "too fast"
 UNKNOWN_REASON: Final = "微信没有确认是否收到群发，可能已经发出。请在公众平台的“已发送”里核对后再决定。"
 NO_REPORT: Final = "已提交微信群发，但微信一直没有回报结果。请在公众平台的“已发送”里查看。"
+_TOLD: Final = {
+    MassOutcome.SENT: "微信确认已经群发，但没有报告人数。",
+    MassOutcome.DELETED: "这次群发已在公众平台被删除，微信没有报告人数。",
+}
 EVENT: Final = "masssendjobfinish"
 _SUCCESS = "sendsuccess"
 _REFUSALS: Final = {
@@ -92,9 +97,11 @@ async def claim(session: AsyncSession, station_id: int, *, now: datetime, parked
         if job.unknown and job.first_tried_at is not None and job.first_tried_at < now - REPEATABLE_FOR:
             await _give_up(session, job, DeliveryState.FAILED, UNKNOWN_REASON, now)
             continue
+        if job.month != china_month(now):
+            await _count_anew(session, job, now)
         addresses = await _recipients(session, job)
         if len(addresses) < 2 and not job.unknown:  # the others left since it was planned
-            await count_mass(session, job.id, -1, now)
+            await count_mass(session, job.id, -1, job.month)
             await one_by_one(session, and_(Delivery.mass_job_id == job.id, _is_waiting()), now)
             _fail(job, None, "只剩一位居民，改为单独发送", now)
             continue
@@ -103,6 +110,17 @@ async def claim(session: AsyncSession, station_id: int, *, now: datetime, parked
         job.retry_at, job.first_tried_at = now + LEASE, job.first_tried_at or now
         return Bundle(job.id, job.channel, job.client_id, addresses, Reply(broadcast_text(broadcast)))
     return None
+
+
+async def _count_anew(session: AsyncSession, job: MassJob, now: datetime) -> None:
+    """It slipped into another month, whose quota it takes. Who has had as many there as the platform lets through gets
+    it one by one; not so of a list the platform may have, which stays as it is when it is repeated."""
+    await lock_recipients(session, job.id)
+    if not job.unknown:
+        full = Delivery.address_id.in_(select(ResidentAddress.id).where(had_enough(now)))
+        job.size -= await one_by_one(session, and_(Delivery.mass_job_id == job.id, _is_waiting(), full), now)
+    job.month = china_month(now)
+    await count_mass(session, job.id, 1, job.month)
 
 
 async def _next(session: AsyncSession, station_id: int, now: datetime, parked: Sequence[str]) -> MassJob | None:
@@ -147,7 +165,7 @@ async def submitted(session: AsyncSession, job_id: int, msg_id: str, *, now: dat
     if job.state is not MassJobState.SENDING:
         return
     _move(job, MassJobState.SUBMITTED)
-    job.msg_id, job.submitted_at, job.retry_at = msg_id[:40], now, None
+    job.msg_id, job.submitted_at, job.retry_at = msg_id[:40], now, now + ASK_AFTER
     job.code = job.reason = None
     job.unknown = False
     await session.flush()
@@ -188,7 +206,7 @@ async def _give_up(
     await _end_rows(session, job, end, reason, code, now, unknown=unknown)
     _fail(job, code, reason, now)
     if not unknown:
-        await count_mass(session, job.id, -1, now)
+        await count_mass(session, job.id, -1, job.month)
     _announce(session, job)
 
 
@@ -305,20 +323,65 @@ async def _apply(session: AsyncSession, job: MassJob, extra: Mapping[str, str], 
     if status == _SUCCESS:
         if job.state is MassJobState.SUBMITTED:
             _move(job, MassJobState.DONE)
-        job.code = job.reason = None
+        job.code = job.reason = job.retry_at = None
         job.finished_at = now
     else:
         found = re.fullmatch(r"err\((\d+)\)", status)
-        reason = _REFUSALS.get(found[1], _FAILED) if found else _FAILED
-        await _end_rows(session, job, DeliveryState.FAILED, reason, status, now)
-        _fail(job, status, reason, now)
-        await count_mass(session, job.id, -1, now)
+        await _not_sent(session, job, status, _REFUSALS.get(found[1], _FAILED) if found else _FAILED, now)
     _announce(session, job)
+
+
+async def _not_sent(session: AsyncSession, job: MassJob, code: str, reason: str, now: datetime) -> None:
+    """The platform had taken it, and sent it to nobody."""
+    await _end_rows(session, job, DeliveryState.FAILED, reason, code, now)
+    _fail(job, code, reason, now)
+    await count_mass(session, job.id, -1, job.month)
 
 
 def _figure(extra: Mapping[str, str], name: str) -> int | None:
     words = extra.get(name, "").strip()
     return int(words) if words.isascii() and words.isdecimal() and len(words) <= 9 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreported:
+    """A job the platform should have reported on by now."""
+
+    id: int
+    channel: str
+    msg_id: str
+
+
+async def claim_unreported(
+    session: AsyncSession, station_id: int, *, now: datetime, parked: Sequence[str] = ()
+) -> Sequence[Unreported]:
+    """Jobs whose report may have been lost, for this process to ask about; again after a while."""
+    claimed = await session.execute(
+        update(MassJob)
+        .where(
+            MassJob.station_id == station_id,
+            MassJob.state == MassJobState.SUBMITTED,
+            MassJob.retry_at <= now,
+            MassJob.channel.not_in(parked),
+        )
+        .values(retry_at=now + ASK_AFTER)
+        .execution_options(synchronize_session=False)
+        .returning(MassJob.id, MassJob.channel, MassJob.msg_id)
+    )
+    return [Unreported(number, channel, msg_id or "") for number, channel, msg_id in claimed]
+
+
+async def told(session: AsyncSession, job_id: int, outcome: MassOutcome, *, now: datetime) -> None:
+    """What the platform says of a job when it is asked: never to how many it went."""
+    job = await access_job(session, job_id)
+    if job.state is not MassJobState.SUBMITTED or outcome is MassOutcome.SENDING:
+        return
+    if outcome is MassOutcome.FAILED:
+        await _not_sent(session, job, outcome.value, _FAILED, now)
+    else:
+        _move(job, MassJobState.DONE)
+        job.reason, job.retry_at, job.finished_at = _TOLD[outcome], None, now
+    _announce(session, job)
 
 
 async def stop_waiting(session: AsyncSession, station_id: int, *, now: datetime) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.actions.ledger import count_mass, had_enough
+from bot.actions.ledger import china_month, count_mass, had_enough
 from bot.reach import Rules
 from bot.store.live import Change, Kind, announce
 from bot.store.models import Broadcast, Delivery, DeliveryRoute, DeliveryState, MassJob, MassJobState, ResidentAddress
@@ -58,8 +58,8 @@ async def _sort_out(session: AsyncSession, loose: ColumnElement[bool], now: date
     await one_by_one(session, and_(loose, Delivery.address_id.in_(full)), now)
 
 
-async def one_by_one(session: AsyncSession, which: ColumnElement[bool], now: datetime) -> None:
-    """They go by the outbox, each as a message of its own."""
+async def one_by_one(session: AsyncSession, which: ColumnElement[bool], now: datetime) -> int:
+    """They go by the outbox, each as a message of its own; how many they are."""
     moved = await session.execute(
         update(Delivery)
         .where(which)
@@ -67,8 +67,10 @@ async def one_by_one(session: AsyncSession, which: ColumnElement[bool], now: dat
         .execution_options(synchronize_session=False)
         .returning(Delivery.station_id)
     )
-    for station_id in set(moved.scalars()):
+    stations = list(moved.scalars())
+    for station_id in set(stations):
         announce(session, Change(station_id, Kind.DELIVERIES, 0))
+    return len(stations)
 
 
 async def _bundle(
@@ -81,6 +83,7 @@ async def _bundle(
         client_id=secrets.token_hex(16),  # 32 bytes, which is what the platform takes
         state=MassJobState.QUEUED,
         size=size,
+        month=china_month(now),
         retry_at=now,
         created_at=now,
     )
@@ -93,4 +96,4 @@ async def _bundle(
         .values(mass_job_id=job.id)
         .execution_options(synchronize_session=False)
     )
-    await count_mass(session, job.id, 1, now)
+    await count_mass(session, job.id, 1, job.month)

@@ -12,10 +12,11 @@ from sqlalchemy.orm import aliased
 from bot.actions import ledger
 from bot.actions.broadcasts import not_to_be_sent
 from bot.actions.deliveries import LEASE, announce_change
-from bot.actions.parcels import Parcel, notice_of, parcel_of
+from bot.actions.joining import with_what_waits
+from bot.actions.parcels import Parcel, due_rows, notice_of, parcel_of
 from bot.actions.waiting import STALE_REASON, STALE_WARNING_REASON, hold_back, waits_until
 from bot.reach import Reach, Rules, When, Window, reach_of
-from bot.store.models import Broadcast, Delivery, DeliveryRoute, DeliveryState, Officer, ResidentAddress, StoredMessage
+from bot.store.models import Broadcast, Delivery, DeliveryRoute, DeliveryState
 
 
 @dataclass(slots=True)
@@ -40,7 +41,8 @@ async def claim(
     """Take due deliveries for this process: chat before warnings, then the oldest; one per address, in its order.
 
     What the ledger says must wait is held here and never shown to the platform; what can never arrive ends. Nothing is
-    taken of the channels `parked`. Returns also whether anything was due: if so, more may be.
+    taken of the channels `parked`. Where messages are counted, short ones go along with the first. Returns also whether
+    anything was due: if so, more may be.
     """
     rows = await _due(session, station_id, DeliveryRoute.OUTBOX, most, now, parked)
     if len(rows) < most:
@@ -51,10 +53,11 @@ async def claim(
     page = _Page([], [], [], [])
     for row in rows:
         _sort(page, row, broadcasts.get(row.broadcast_id), rules.get(row.channel), now)
+    page.go = await with_what_waits(session, station_id, page.go, rules, now=now)
     if page.go:
         await session.execute(
             update(Delivery)
-            .where(Delivery.id.in_([parcel.id for parcel in page.go]))
+            .where(Delivery.id.in_([one.id for parcel in page.go for one in parcel.each]))
             .values(state=DeliveryState.SENDING, attempts=Delivery.attempts + 1, retry_at=now + LEASE, waits=False)
             .execution_options(synchronize_session=False)
         )
@@ -98,32 +101,16 @@ def _reach(row: Any, rules: Rules, window: Window, now: datetime) -> Reach:
 async def _due(
     session: AsyncSession, station_id: int, route: DeliveryRoute, most: int, now: datetime, parked: Sequence[str]
 ) -> list[Any]:
-    message, address = StoredMessage, ResidentAddress
     query = (
-        select(
-            Delivery.id, Delivery.station_id, Delivery.channel, Delivery.route, Delivery.message_id,
-            Delivery.broadcast_id, Delivery.address_id, Delivery.resident_id, Delivery.rank, Delivery.attempts,
-            Delivery.created_at, Delivery.from_character,
-            address.address, address.following, address.refused_until, address.refused_why, address.window_until,
-            address.window_left, address.notified_at,
-            message.body, message.details, message.media_id, message.conversation_id, message.author,
-            message.created_at.label("said_at"), Officer.name.label("officer"),
-        )
-        .join(address, address.id == Delivery.address_id)
-        .outerjoin(message, message.id == Delivery.message_id)
-        .outerjoin(Officer, Officer.id == message.officer_id)
+        due_rows(station_id, route, now)
         .where(
-            Delivery.station_id == station_id,
-            Delivery.state == DeliveryState.QUEUED,
-            Delivery.route == route,
-            Delivery.retry_at <= now,
             *([Delivery.channel.not_in(parked)] if parked else []),
             *([~_something_before(now)] if route is DeliveryRoute.OUTBOX else []),
         )
         .order_by(Delivery.rank, Delivery.id)
         .limit(most)
         .with_for_update(of=Delivery, skip_locked=True)
-    )  # fmt: skip
+    )
     return list((await session.execute(query)).all())
 
 

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Select, select
+
 from bot.actions import messages
 from bot.actions.broadcasts import broadcast_text
 from bot.message import Reply
 from bot.parts import beginning_of, parts_of
 from bot.reach import Rules, Window
-from bot.store.models import Broadcast, DeliveryRoute
+from bot.store.models import Broadcast, Delivery, DeliveryRoute, DeliveryState, Officer, ResidentAddress, StoredMessage
 
 CONTINUE = "继续"
 MORE_HINT = f"\n……\n（后面还有内容，回复“{CONTINUE}”接着看。）"
@@ -21,6 +23,7 @@ class Parcel:
 
     `cost`: how many of the messages the window allows it takes. `rest_from`: the character at which the part begins
     that the window has no room for; None when all goes. `waiting`: for a notice, whose message waits and since when.
+    `along`: other deliveries to the address whose words stand in `reply` too; they cost nothing more.
     """
 
     id: int
@@ -37,6 +40,13 @@ class Parcel:
     message_id: int | None = None
     conversation_id: int | None = None
     waiting: tuple[str, datetime] | None = None
+    rank: int = 0
+    along: tuple["Parcel", ...] = ()
+
+    @property
+    def each(self) -> tuple["Parcel", ...]:
+        """This delivery and those whose words go with its own."""
+        return self, *self.along
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,31 @@ class Taken:
 
     parcel: Parcel
     platform_id: str
+
+
+def due_rows(station_id: int, route: DeliveryRoute, now: datetime) -> Select[*tuple[Any, ...]]:
+    """What is due of a route, with all that `parcel_of` and `notice_of` need."""
+    message, address = StoredMessage, ResidentAddress
+    return (
+        select(
+            Delivery.id, Delivery.station_id, Delivery.channel, Delivery.route, Delivery.message_id,
+            Delivery.broadcast_id, Delivery.address_id, Delivery.resident_id, Delivery.rank, Delivery.attempts,
+            Delivery.created_at, Delivery.from_character,
+            address.address, address.following, address.refused_until, address.refused_why, address.window_until,
+            address.window_left, address.notified_at,
+            message.body, message.details, message.media_id, message.conversation_id, message.author,
+            message.created_at.label("said_at"), Officer.name.label("officer"),
+        )
+        .join(address, address.id == Delivery.address_id)
+        .outerjoin(message, message.id == Delivery.message_id)
+        .outerjoin(Officer, Officer.id == message.officer_id)
+        .where(
+            Delivery.station_id == station_id,
+            Delivery.state == DeliveryState.QUEUED,
+            Delivery.route == route,
+            Delivery.retry_at <= now,
+        )
+    )  # fmt: skip
 
 
 def parcel_of(row: Any, broadcast: Broadcast | None, rules: Rules, window: Window) -> Parcel:
@@ -88,6 +123,7 @@ def _wrap(
         message_id=row.message_id,
         conversation_id=row.conversation_id,
         waiting=waiting,
+        rank=row.rank,
     )
 
 

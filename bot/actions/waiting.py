@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot.actions.broadcasts import DEFAULT_LIFE
 from bot.actions.conversations import RESPONSE_LEASE
 from bot.actions.notices import promise
+from bot.parts import how_many_fit
 from bot.reach import Rules
 from bot.store.live import Change, Kind, announce
 from bot.store.models import (
@@ -122,12 +123,8 @@ async def take_for_response(
         .limit(_MOST_IN_RESPONSE)
         .with_for_update(of=Delivery, skip_locked=True)
     )
-    taken: list[tuple[int, str]] = []
-    for delivery_id, words in await session.execute(query):
-        characters -= len(words)
-        if characters < 0:
-            break
-        taken.append((delivery_id, words))
+    rows = [(delivery_id, words) for delivery_id, words in await session.execute(query)]
+    taken = rows[: how_many_fit((words for _, words in rows), characters, len)]
     if taken:
         await session.execute(
             update(Delivery)

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from aiohttp import web
 
 from bot.checks import Check
-from bot.message import Happening, Message, Reply
+from bot.message import Happening, MassOutcome, Message, Reply
 from bot.reach import Rules
 
 # A callback that was not believed: why, in the response to it, for the self-check ("signature", "timestamp", …).
@@ -95,6 +95,15 @@ class NoticeSender(Protocol):
 
 
 @runtime_checkable
+class Mendable(Protocol):
+    """A channel that can find out without a message to anybody whether what stopped it is mended."""
+
+    async def is_mended(self, code: str) -> bool | None:
+        """`code`: of the error that stopped it. None: only a message could tell."""
+        ...
+
+
+@runtime_checkable
 class MassSender(Protocol):
     """A channel with `rules.mass`: one call reaches thousands."""
 
@@ -103,6 +112,10 @@ class MassSender(Protocol):
 
         May be repeated with the same `client_id` (at most 32 bytes) within 24 hours: the platform sends it once.
         """
+        ...
+
+    async def mass_outcome(self, number: str) -> MassOutcome:
+        """What became of the job of this number; raises SendError."""
         ...
 
 
@@ -116,6 +129,15 @@ class Follower:
     english: bool = False  # he uses the platform in English
 
 
+@dataclass(frozen=True, slots=True)
+class FollowerPage:
+    """Some of the addresses that follow. `total`: how many there are in all; `following`: after whom the next begin."""
+
+    addresses: Sequence[str]
+    total: int
+    following: str = ""
+
+
 @runtime_checkable
 class FollowerKeeper(Protocol):
     """A channel whose platform knows who its followers are, tags them and makes QR codes that bring people here.
@@ -127,6 +149,10 @@ class FollowerKeeper(Protocol):
 
     async def followers(self, addresses: Sequence[str]) -> Sequence[Follower]:
         """Of up to 100 addresses; whom the platform does not know is left out."""
+        ...
+
+    async def follower_page(self, after: str) -> FollowerPage:
+        """Who follows, in pages; `after` is "" for the first."""
         ...
 
     async def sync_tags(self, wanted: Mapping[str, Collection[str]]) -> int:
@@ -277,6 +303,11 @@ class Pulled(Protocol):
 def notice_sender(channel: object) -> NoticeSender | None:
     """The channel, if it can tell residents that a message waits."""
     return channel if isinstance(channel, NoticeSender) else None
+
+
+async def is_mended(channel: object, code: str) -> bool | None:
+    """Whether what stopped the channel is mended; None when it cannot tell."""
+    return await channel.is_mended(code) if isinstance(channel, Mendable) else None
 
 
 def mass_sender(channel: object) -> MassSender | None:

@@ -26,12 +26,13 @@ from bot.channels.kf_messages import TEXT_LIMIT_BYTES, Page, Part, number_of, pa
 from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import TOTAL_SECONDS
 from bot.channels.platform_checks import check_api
+from bot.channels.platform_errors import CREDENTIAL_CODES
 from bot.channels.uploads import Uploads
 from bot.channels.wechat_envelope import RefusedError, WeComEnvelope
 from bot.channels.wecom_api import WeComApi
 from bot.checks import Check, Words
 from bot.config import KfSettings
-from bot.message import WELCOME_LASTS, EventKind, MessageKind, Reply
+from bot.message import CODE_LASTS, EventKind, MessageKind, Reply
 from bot.parts import parts_of
 from bot.reach import Rules
 
@@ -47,7 +48,6 @@ _CANNOT_SERVE = {"95014", "95019", "60030"}  # no servicer or not active, has st
 _MEDIA_CODES = {"40007", "40008", "40145"}
 _POOL, _SERVED = 2, 3  # states of a session; 0 new, 1 with us, 4 ended
 _SERVED_REASON = "这位居民正由接待人员在企业微信里接待，这里发不出。请在企业微信里回复，或请接待人员先结束会话。"
-_REPEATED_REASON = "没有收到企业微信的回执，稍后用同一编号重发，居民不会重复收到。"
 
 _log = structlog.get_logger(__name__)
 
@@ -69,7 +69,7 @@ class Kf:
     """The channel for one 微信客服 account."""
 
     kind = "kf"
-    rules = Rules(windowed=True, part_bytes=TEXT_LIMIT_BYTES)
+    rules = Rules(windowed=True, repeatable=True, part_bytes=TEXT_LIMIT_BYTES)
 
     def __init__(
         self,
@@ -136,6 +136,12 @@ class Kf:
         found = Words("不在应用可管理的账号里", "not among those the app may manage")
         remedy = Words("请在企业微信后台“微信客服 → API”里把这个账号交给应用管理。", _ACCOUNT_REMEDY)
         return [*checks, Check(_ACCOUNT, False, found, remedy)]
+
+    async def is_mended(self, code: str) -> bool | None:
+        """See bot.channels.base.Mendable."""
+        if code not in CREDENTIAL_CODES:
+            return None
+        return await self._api.is_answered("/cgi-bin/kf/account/list", {"offset": 0, "limit": 1})
 
     async def close(self) -> None:
         await self.stop()
@@ -233,11 +239,11 @@ class Kf:
     # -- answered ---------------------------------------------------------------------------------------------------
 
     async def _handle(self, waiting: Sequence[Unanswered]) -> None:
-        """Begin the turns of a page in its order; welcomes first, they have 20 seconds."""
-        entered = [one for one in waiting if _is_entering(one)]
-        written = [one for one in waiting if not _is_entering(one)]
-        for one in entered:
-            self._begin(self._welcome(one))
+        """Begin the turns of a page in its order; what a code answers first, they last 20 seconds."""
+        coded = [one for one in waiting if _has_moment(one)]
+        written = [one for one in waiting if not _has_moment(one)]
+        for one in coded:
+            self._begin(self._speak_by_code(one))
         await asyncio.sleep(0)  # they have begun
         for one in written:
             if one.message.kind is MessageKind.UNKNOWN:
@@ -259,23 +265,23 @@ class Kf:
         for one in waiting:
             await self._stream.handle(one, wait_seconds=0)
 
-    async def _welcome(self, entered: Unanswered) -> None:
-        """The platform's welcome code lets us speak before the resident does: once, and only now."""
-        code = entered.message.extra.get("welcome_code", "")
-        left = (entered.message.sent_at + WELCOME_LASTS - clock.now()).total_seconds() if code else 0.0
-        ready = await self._stream.handle(entered, wait_seconds=max(0.0, left))
+    async def _speak_by_code(self, happened: Unanswered) -> None:
+        """The platform's code lets us speak before the resident does, and after a session: once, and only now."""
+        code = happened.message.extra.get("code", "")
+        left = (happened.message.sent_at + CODE_LASTS - clock.now()).total_seconds() if code else 0.0
+        ready = await self._stream.handle(happened, wait_seconds=max(0.0, left))
         if ready is None:
             return
         try:
-            await self._send_welcome(code, ready)
+            await self._send_by_code(code, ready)
         except SendError as error:
-            _log.info("welcome not sent", channel=self.name, code=error.code)
+            _log.info("nothing sent by a code", channel=self.name, code=error.code)
             if error.failure is not Failure.UNKNOWN:  # else the outbox asks under the same number
                 ready.decline(error.reason)
         else:
             ready.confirm()
 
-    async def _send_welcome(self, code: str, ready: NowOrNever) -> None:
+    async def _send_by_code(self, code: str, ready: NowOrNever) -> None:
         made = parts(ready.reply)
         if len(made) != 1:  # one message is all there is
             text = next(parts_of(ready.reply.text, TEXT_LIMIT_BYTES), "")
@@ -342,8 +348,6 @@ class Kf:
 
     async def _explained(self, address: str, error: SendError) -> SendError:
         """The error as the outbox shall take it."""
-        if error.failure is Failure.UNKNOWN:
-            return SendError(Failure.RETRY, error.code, _REPEATED_REASON)
         if error.code not in _SESSION_CODES:
             return error
         try:
@@ -403,8 +407,8 @@ class Kf:
         return session.state in (0, 1)
 
 
-def _is_entering(one: Unanswered) -> bool:
-    return one.message.event is not None and one.message.event.kind is EventKind.ENTER
+def _has_moment(one: Unanswered) -> bool:
+    return one.message.event is not None and one.message.event.kind in (EventKind.ENTER, EventKind.SERVED)
 
 
 def _after_parts(error: SendError, accepted: int, all_parts: int) -> SendError:

@@ -35,6 +35,7 @@ _ITEM_BYTES = 128
 _TAPPED = "say:"  # what we put before the words of a choice, so that a servicer's own menu is not taken for ours
 
 _CUSTOMER, _SYSTEM, _SERVICER = 3, 4, 5
+_ENDED = 3  # of a session's changes
 _PERSON = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _NUMBER = re.compile(r"[\x21-\x7e]{1,100}")  # as long as the column
 _LATEST_SECONDS = 32_503_680_000  # the year 3000
@@ -88,11 +89,17 @@ def page_of(channel: str, answer: Mapping[str, Any], *, series: str) -> Page:
     """The page in an answer; a row that cannot be read is counted and passed over, so that it holds up no other."""
     rows = answer.get("msg_list")
     rows = rows if isinstance(rows, list) else []
-    found = [happening_of(channel, row, series=series) for row in rows if isinstance(row, dict)]
-    happened = tuple(one for one in found if not isinstance(one, _Passed))
-    unreadable = len(rows) - len(found) + sum(one is _UNREADABLE for one in found)
+    happened: list[Happening] = []
+    unreadable = 0
+    for row in rows:
+        one = happening_of(channel, row, series=series) if isinstance(row, dict) else _UNREADABLE
+        unreadable += one is _UNREADABLE
+        if not isinstance(one, _Passed):
+            happened.append(one)
+        if isinstance(one, SessionMoved) and (served := served_event(channel, row)) is not None:
+            happened.append(served)
     cursor = answer.get("next_cursor")
-    return Page(happened, cursor if isinstance(cursor, str) else "", answer.get("has_more") == 1, unreadable)
+    return Page(tuple(happened), cursor if isinstance(cursor, str) else "", answer.get("has_more") == 1, unreadable)
 
 
 class _Passed:
@@ -178,7 +185,7 @@ def _event(
         return _NOTHING if name else _UNREADABLE  # about a servicer or the account: servicer_status_change
     if name == "session_status_change":
         servicer = _word(body, "new_servicer_userid")
-        ended = body.get("change_type") == 3 or not _PERSON.fullmatch(servicer)
+        ended = body.get("change_type") == _ENDED or not _PERSON.fullmatch(servicer)
         return SessionMoved(sender, None if ended else servicer)
     if name in {"user_recall_msg", "servicer_recall_msg"}:
         return Recalled(sender, _word(body, "recall_msgid")[:100])
@@ -186,8 +193,25 @@ def _event(
     extra = _kept(body, "servicer_userid", "reject_switch")
     if name == "enter_session":
         event = Event(EventKind.ENTER, key=unquote(_word(body, "scene_param"))[:128], name=name)
-        extra = _kept(body, "scene", "welcome_code")
+        extra = _kept(body, "scene") | ({"code": _word(body, "welcome_code")} if _word(body, "welcome_code") else {})
     return Message(channel, sender, number, MessageKind.EVENT, sent_at, event=event, extra=extra)
+
+
+def served_event(channel: str, row: Mapping[str, Any]) -> Message | None:
+    """A servicer has ended the session: its code lets us say one thing. None of any other change."""
+    number, sent_at, body = _word(row, "msgid"), _moment(row.get("send_time")), row.get("event")
+    if (
+        not isinstance(body, dict)
+        or sent_at is None
+        or body.get("change_type") != _ENDED
+        or not _word(body, "msg_code")
+    ):
+        return None
+    event = Event(EventKind.SERVED, name=_word(body, "event_type"))
+    extra = {"code": _word(body, "msg_code")}
+    return Message(
+        channel, _word(body, "external_userid"), number, MessageKind.EVENT, sent_at, event=event, extra=extra
+    )
 
 
 def _not_delivered(body: Mapping[str, Any], series: str) -> Happening | _Passed:

@@ -13,6 +13,7 @@ from bot.channels.base import (
     Failure,
     Feed,
     Follower,
+    FollowerPage,
     Picture,
     PictureStore,
     SendError,
@@ -24,6 +25,7 @@ from bot.channels.callback import BODY_SECONDS, NO_STORE, callback_routes, read_
 from bot.channels.metrics import UNKNOWN_MESSAGES, UNSTORED_MESSAGES
 from bot.channels.platform_api import LOST, TOTAL_SECONDS
 from bot.channels.platform_checks import check_api
+from bot.channels.platform_errors import CREDENTIAL_CODES
 from bot.channels.uploads import Uploads
 from bot.channels.wechat_account import WeChatAccount
 from bot.channels.wechat_api import WeChatApi
@@ -39,13 +41,20 @@ from bot.channels.wechat_messages import (
 )
 from bot.checks import Check
 from bot.config import OfficialAccountSettings
-from bot.message import EventKind, Message, MessageKind, Reply
+from bot.message import EventKind, MassOutcome, Message, MessageKind, Reply
 from bot.parts import parts_of
 from bot.reach import Rules
 
 # The platform hangs up after 5 seconds and delivers again.
 ANSWER_SECONDS = 4.0  # what we wait for an answer to be ready
 _WHOLE_SECONDS = 4.5  # from the first byte to our last
+
+_MASS_OUTCOMES = {
+    "SENDING": MassOutcome.SENDING,
+    "SEND_SUCCESS": MassOutcome.SENT,
+    "SEND_FAIL": MassOutcome.FAILED,
+    "DELETE": MassOutcome.DELETED,
+}
 
 _log = structlog.get_logger(__name__)
 
@@ -114,6 +123,10 @@ class OfficialAccount:
         """See bot.channels.base.Channel; only a verified account has a quota of messages."""
         return await check_api(self._api, self.account.quota if self.verified else None)
 
+    async def is_mended(self, code: str) -> bool | None:
+        """See bot.channels.base.Mendable."""
+        return await self._api.is_answered("/cgi-bin/getcallbackip") if code in CREDENTIAL_CODES else None
+
     async def set_menu(self) -> None:
         """Put the menu of the settings under the chat; raises SendError."""
         await self.account.set_menu(self._menu)
@@ -121,6 +134,10 @@ class OfficialAccount:
     async def followers(self, addresses: Sequence[str]) -> Sequence[Follower]:
         """See bot.channels.base.FollowerKeeper."""
         return await self.account.followers(addresses)
+
+    async def follower_page(self, after: str) -> FollowerPage:
+        """See bot.channels.base.FollowerKeeper."""
+        return await self.account.follower_page(after)
 
     async def sync_tags(self, wanted: Mapping[str, Collection[str]]) -> int:
         """See bot.channels.base.FollowerKeeper."""
@@ -224,6 +241,14 @@ class OfficialAccount:
             raise SendError(Failure.UNKNOWN, "bad_answer", LOST.reason)
         _log.info("mass job submitted", channel=self.name, size=len(addresses))
         return Sent(str(number))
+
+    async def mass_outcome(self, number: str) -> MassOutcome:
+        """See bot.channels.base.MassSender."""
+        answer = await self._api.ask("/cgi-bin/message/mass/get", {"msg_id": number})
+        outcome = _MASS_OUTCOMES.get(str(answer.get("msg_status")))
+        if outcome is None:
+            raise SendError(Failure.RETRY, "bad_answer", "微信没有说明群发的结果，稍后再问。")
+        return outcome
 
     async def send_notice(self, address: str, waiting: Waiting, *, client_id: str) -> Sent:
         """See bot.channels.base.NoticeSender."""

@@ -189,6 +189,15 @@ class PlatformApi(ABC):
         _token, expires_at = await self._fetch_token(force=False)
         return round((expires_at - clock.now()).total_seconds())
 
+    async def is_answered(self, path: str, body: Mapping[str, object] | None = None) -> bool:
+        """Whether a call that only reads is accepted now; not held up by a pause."""
+        self._paused = None
+        try:
+            await self.ask(path, body)
+        except SendError:
+            return False
+        return True
+
     async def close(self) -> None:
         if self._http is not None:
             await self._http.close()

@@ -10,6 +10,10 @@ from enum import StrEnum
 from bot import clock
 from bot.channels.base import Failure, Recipient, SendError
 
+# Token, secret, address, account: any call is refused with them, so that any call shows whether they are mended.
+CREDENTIAL_CODES = frozenset(
+    "40001 40002 40013 40014 40125 40164 40243 41002 41004 42001 43002 50004 50007 60020 89503 89506 89507".split()
+)
 _ADDRESS_CODES = frozenset({40164, 60020})  # the caller's address is not allowed; the message names it
 _CHINA = timezone(timedelta(hours=8))  # daily quotas begin anew at midnight there, wherever this program runs
 

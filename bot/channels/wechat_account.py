@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from bot.channels.base import Failure, Follower, SendError
+from bot.channels.base import Failure, Follower, FollowerPage, SendError
 from bot.channels.wechat_api import WeChatApi
 from bot.config import MenuButton
 
@@ -46,6 +46,16 @@ class WeChatAccount:
             return await self.followers(openids[:half]) + await self.followers(openids[half:DETAILS_AT_ONCE])
         rows = answer.get("user_info_list")
         return [follower for row in _objects(rows) if (follower := _follower(row)) is not None]
+
+    async def follower_page(self, after: str) -> FollowerPage:
+        """Up to 10,000 openids of who follows."""
+        answer = await self._api.ask("/cgi-bin/user/get", next_openid=after)
+        total, data = answer.get("total"), answer.get("data")
+        openids = data.get("openid") if isinstance(data, dict) else None
+        if isinstance(total, bool) or not isinstance(total, int):
+            raise SendError(Failure.RETRY, "bad_answer", "微信没有给出关注者名单，稍后自动重试。")
+        page = [openid for openid in openids if isinstance(openid, str)] if isinstance(openids, list) else []
+        return FollowerPage(page, total, str(answer.get("next_openid") or ""))
 
     # -- tags ------------------------------------------------------------------------------------------------------
 

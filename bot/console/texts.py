@@ -65,6 +65,7 @@ EVENTS: Final = {
     EventKind.CLICK: "居民点了菜单",
     EventKind.VIEW: "居民打开了菜单里的网页",
     EventKind.ENTER: "居民打开了微信客服",
+    EventKind.SERVED: "企业微信里的接待已结束",
     EventKind.OTHER: "平台事件",
 }
 KINDS: Final = {

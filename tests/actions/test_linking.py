@@ -15,7 +15,7 @@ from bot.actions.audit import Actor
 from bot.actions.broadcasts import Draft
 from bot.actions.conversations import Address
 from bot.actions.errors import Conflict
-from bot.message import Reply
+from bot.message import EventKind, Reply
 from bot.store.access import access_ticket
 from bot.store.encryption import blind_index
 from bot.store.models import (
@@ -31,7 +31,7 @@ from bot.store.models import (
     TicketState,
 )
 from scheduler import jobs
-from tests.support.station import CHANNEL, FrozenClock, House
+from tests.support.station import CHANNEL, FrozenClock, House, event
 
 HERE, THERE, STRANGER = "o-wang-here", "o-wang-there", "o-stranger"
 QUESTION = "身份证丢了怎么办"
@@ -383,18 +383,23 @@ async def test_three_addresses_of_one_person_end_as_one_resident(house: House) -
 # -- parting, erasing -------------------------------------------------------------------------------------------------
 
 
+async def part(house: House, sender: str) -> None:
+    """The chief says that this address is another person's."""
+    address, chief = (await house.conversation(sender)).address, await house.officer("suo")
+    async with house.store.write() as session:
+        row = await session.get_one(ResidentAddress, address.id)
+        actor = Actor(house.station.id, chief.id)
+        await linking.separate(session, row, why="母女共用一部手机", now=clock.now(), actor=actor)
+
+
 async def test_an_address_that_was_somebody_elses_is_parted_again(any_house: House) -> None:
     await any_house.hear(QUESTION, HERE)
     await known_as(any_house, HERE, "u-1")
     await known_as(any_house, THERE, "u-1")
     await any_house.hear("找民警", THERE)
     ticket = await any_house.take("zhang", THERE)
-    address = (await any_house.conversation(THERE)).address
+    await part(any_house, THERE)
     chief = await any_house.officer("suo")
-    async with any_house.store.write() as session:
-        row = await session.get_one(ResidentAddress, address.id)
-        actor = Actor(any_house.station.id, chief.id)
-        await linking.separate(session, row, why="母女共用一部手机", now=clock.now(), actor=actor)
     assert not await same_person(any_house, HERE, THERE)
     there = await any_house.resident(THERE)
     (his,) = await any_house.tickets()
@@ -403,6 +408,31 @@ async def test_an_address_that_was_somebody_elses_is_parted_again(any_house: Hou
     assert await any_house.hear(QUESTION, THERE) is None
     event: AuditEvent = await any_house.one(select(AuditEvent).where(AuditEvent.action == "resident.separated"))
     assert (event.actor_id, event.why) == (chief.id, "母女共用一部手机")
+
+
+async def test_who_was_parted_stays_so_when_he_follows_anew(any_house: House) -> None:
+    """Mother and daughter write from one WeChat account: its number says that they are one person each time."""
+    await known_as(any_house, HERE, "u-1")
+    await known_as(any_house, THERE, "u-1")
+    await part(any_house, THERE)
+    for kind in (EventKind.UNSUBSCRIBE, EventKind.SUBSCRIBE):
+        await any_house.hear(event(kind, sender=THERE))
+    assert await known_as(any_house, THERE, "u-1") is False
+    assert await known_as(any_house, HERE, "u-1") is False
+    assert not await same_person(any_house, HERE, THERE)
+    assert await known_as(any_house, STRANGER, "u-1") is True
+    assert await same_person(any_house, HERE, STRANGER)
+    await link(any_house, HERE, THERE)  # they say so themselves
+    assert await same_person(any_house, HERE, THERE)
+
+
+async def test_who_was_parted_is_not_joined_by_way_of_a_third_address(any_house: House) -> None:
+    await known_as(any_house, HERE, "u-1")
+    await known_as(any_house, THERE, "u-1")
+    await part(any_house, THERE)
+    await link(any_house, THERE, STRANGER)  # the daughter's other channel
+    assert await known_as(any_house, STRANGER, "u-1") is False
+    assert not await same_person(any_house, HERE, THERE)
 
 
 async def test_a_resident_with_one_address_cannot_be_parted(house: House) -> None:

@@ -149,7 +149,7 @@ def test_a_servicer_s_words_are_an_officer_s_and_grant_nothing() -> None:
 def test_entering_carries_the_community_of_the_link_and_the_welcome_code() -> None:
     found = message(event("enter_session", scene="card", scene_param="%E6%9E%AB", welcome_code="CODE"))
     assert found.event is not None
-    assert (found.event.kind, found.event.key, found.extra["welcome_code"]) == (EventKind.ENTER, "枫", "CODE")
+    assert (found.event.kind, found.event.key, found.extra["code"]) == (EventKind.ENTER, "枫", "CODE")
     assert (found.sender, found.grant) == ("wmWang", None)
 
 
@@ -160,6 +160,17 @@ def test_entering_carries_the_community_of_the_link_and_the_welcome_code() -> No
 def test_who_serves_after_a_change_in_the_client(change: int, servicer: str, expected: str | None) -> None:
     found = read(event("session_status_change", change_type=change, new_servicer_userid=servicer))
     assert found == SessionMoved("wmWang", expected)
+
+
+@pytest.mark.parametrize(("change", "code", "speaks"), [(3, "CODE", True), (3, "", False), (1, "CODE", False)])
+def test_the_end_of_a_session_is_an_event_too_when_its_code_lets_us_speak(change: int, code: str, speaks: bool) -> None:
+    ended = event("session_status_change", change_type=change, new_servicer_userid="zhang", msg_code=code)
+    moved, *more = page([ended]).happened
+    assert isinstance(moved, SessionMoved)
+    assert [(one.event.kind, one.extra) for one in more if isinstance(one, Message) and one.event] == (
+        [(EventKind.SERVED, {"code": "CODE"})] if speaks else []
+    )
+    assert not any(one.is_act for one in more if isinstance(one, Message))
 
 
 @pytest.mark.parametrize("name", ["user_recall_msg", "servicer_recall_msg"])

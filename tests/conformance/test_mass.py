@@ -356,6 +356,66 @@ async def test_a_platform_that_never_reports_is_not_waited_for_for_ever(account:
     assert (await summary(account, number)).reasons == [mass.NO_REPORT]
 
 
+async def unreported(account: Account) -> int:
+    """A warning to four whose report is lost, ten minutes later."""
+    await account.people(4)
+    account.wechat.rules.mass_finish = "lost"
+    number = await warn(account)
+    await account.works()
+    account.clock.forward(seconds=mass.ASK_AFTER.total_seconds() - 1)
+    await account.wechat.settle()
+    await account.works()
+    assert account.wechat.calls("mass/get") == [], "it reports within minutes"
+    account.clock.forward(seconds=2)
+    return number
+
+
+async def test_a_report_that_was_lost_is_asked_for(account: Account) -> None:
+    number = await unreported(account)
+    await account.works()
+    await account.works()
+    (call,) = account.wechat.calls("mass/get")
+    (job,) = await account.mass_jobs()
+    assert (str(call.body["msg_id"]), job.state, job.total) == (job.msg_id, MassJobState.DONE, None)
+    assert "没有报告人数" in str(job.reason)
+    assert await state(account, number) is BroadcastState.DONE
+    assert (await progress(account, number)).states == {DeliveryState.SENT: 4}
+
+
+async def test_the_report_that_comes_after_the_question_brings_its_figures(account: Account) -> None:
+    await unreported(account)
+    await account.works()
+    (job,) = await account.mass_jobs()
+    figures = {"TotalCount": "4", "FilterCount": "4", "SentCount": "3", "ErrorCount": "1"}
+    fields = {"MsgID": job.msg_id or "", "Status": "send success", **figures}
+    await account.pusher.event("mphelper", "MASSSENDJOBFINISH", fields)
+    await account.house.dispatcher.close()
+    (job,) = await account.mass_jobs()
+    assert (job.state, job.sent, job.reason) == (MassJobState.DONE, 3, None)
+
+
+async def test_a_job_the_platform_sent_to_nobody_fails_when_it_is_asked(account: Account) -> None:
+    account.wechat.rules.mass_status = "err(20008)"
+    number = await unreported(account)
+    await account.works()
+    assert (await progress(account, number)).states == {DeliveryState.FAILED: 4}
+    assert [(await account.address(f"o-many-{n:06d}")).mass_count for n in range(4)] == [0] * 4
+
+
+async def test_a_job_that_takes_long_is_asked_about_each_ten_minutes_and_a_lost_answer_does_no_harm(
+    account: Account,
+) -> None:
+    await account.people(4)
+    account.wechat.rules.mass_finish = "never"
+    number = await warn(account)
+    account.wechat.fault("mass/get", "status", 502, nth=[2])
+    for _ in range(5):
+        await account.works()
+        account.clock.forward(seconds=mass.ASK_AFTER.total_seconds() + 1)
+    assert len(account.wechat.calls("mass/get")) == 4
+    assert await state(account, number) is BroadcastState.SENDING
+
+
 async def test_a_refusal_that_comes_after_we_stopped_waiting_still_counts(account: Account) -> None:
     await account.people(4)
     account.wechat.rules.mass_finish = "never"
@@ -402,6 +462,57 @@ async def test_a_month_ends_at_midnight_in_china(account: Account) -> None:
     assert [((row := await account.address(openid)).mass_month, row.mass_count) for openid in people] == [
         ("2026-12", 1)
     ] * 3
+
+
+async def put_off_to_december(account: Account) -> int:
+    """A warning of the last evening of November that the platform puts off to the next day, which has begun."""
+    account.clock.now = datetime(2026, 11, 30, 15, 30, tzinfo=UTC)
+    number = await warn(account, expires_at=account.clock.now + timedelta(days=2))
+    account.wechat.fault(SEND, "errcode", 45028, times=1)
+    await account.works()
+    assert [job.month for job in await account.mass_jobs()] == ["2026-11"]
+    account.clock.now = datetime(2026, 11, 30, 16, 0, 1, tzinfo=UTC)
+    return number
+
+
+async def test_what_slips_into_the_next_month_takes_that_months_quota(account: Account) -> None:
+    people = await account.people(4, mass_month="2026-11", mass_count=2)
+    number = await put_off_to_december(account)
+    full = people[0]
+    async with account.house.store.write() as session:  # other warnings of the new month were first
+        row = await session.get_one(ResidentAddress, (await account.address(full)).id)
+        row.mass_month, row.mass_count = "2026-12", 4
+    await account.works()
+    assert sorted(account.wechat.calls(SEND)[-1].body["touser"]) == people[1:]
+    counts = [((row := await account.address(openid)).mass_month, row.mass_count) for openid in people]
+    assert counts == [("2026-12", 4), *[("2026-12", 1)] * 3]
+    assert (await progress(account, number)).waiting == 1, "he gets it as a reply, with his next message"
+    (job,) = await account.mass_jobs()
+    assert (job.size, job.month) == (3, "2026-12")
+
+
+async def test_what_is_refused_in_the_next_month_gives_that_months_quota_back(account: Account) -> None:
+    people = await account.people(3, mass_month="2026-11", mass_count=2)
+    await put_off_to_december(account)
+    account.wechat.fault(SEND, "errcode", 45067, times=1)
+    await account.works()
+    counts = [((row := await account.address(openid)).mass_month, row.mass_count) for openid in people]
+    assert counts == [("2026-12", 0)] * 3
+
+
+async def test_a_list_the_platform_may_have_stays_as_it_is_over_the_end_of_the_month(account: Account) -> None:
+    people = await account.people(3)
+    account.clock.now = datetime(2026, 11, 30, 15, 59, 30, tzinfo=UTC)
+    await warn(account)
+    account.wechat.fault(SEND, "close_after", times=1)
+    await account.works()
+    async with account.house.store.write() as session:
+        row = await session.get_one(ResidentAddress, (await account.address(people[0])).id)
+        row.mass_month, row.mass_count = "2026-12", 4
+    account.clock.forward(seconds=61)
+    await account.works()
+    first, second = account.wechat.calls(SEND)
+    assert (first.body["touser"], second.errcode) == (second.body["touser"], 45065)
 
 
 async def test_two_warnings_at_once_are_not_both_the_fourth(account: Account) -> None:

@@ -5,7 +5,7 @@ import os
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,8 @@ from bot.callbacks import CallbackSigns
 from bot.checks import ChannelReport, Check
 from bot.message import Reply
 from bot.reach import Rules
-from bot.store.models import Author, ChannelSign
+from bot.store.models import Author, ChannelSign, ParkedChannel
+from scheduler import jobs
 from tests.conformance.station import Account, account_of, open_account
 from tests.fakes.wechat import FakeWeChat, Pusher
 from tests.fakes.wechat.faults import Effect
@@ -67,6 +68,7 @@ async def test_a_channel_that_works_is_good_in_every_line(house: House, account:
     await seen(house)
     await account.pusher.text(OPENID, "身份证丢了怎么办")
     await house.dispatcher.close()
+    await jobs.reconcile_followers(account.desk)
     found = await report(house, account)
     assert [check.name.zh for check in found.checks if check.good is not True] == []
     assert found.good
@@ -197,6 +199,7 @@ async def test_what_waits_too_long_and_a_parked_channel_are_told(
                 code="48001",
                 reason="公众号没有发送消息的权限，请管理员登录公众平台查看。",
                 alarm=True,
+                heals=False,
                 now=frozen.now,
             )
         frozen.forward(minutes=6)
@@ -206,6 +209,33 @@ async def test_what_waits_too_long_and_a_parked_channel_are_told(
     assert queue.found.en == "1 wait, the oldest since 6 minutes ago"
     assert "登录公众平台" in sending.remedy.zh
     assert line(found, "最近收到").found.zh == "6 分钟前"
+
+
+async def test_the_check_takes_the_bar_away_when_what_stopped_the_channel_is_mended(
+    house: House, account: Account, wechat: FakeWeChat, frozen: FrozenClock
+) -> None:
+    async def stop(code: str) -> None:
+        async with house.store.write() as session:
+            await parking.park(
+                session,
+                house.station.id,
+                CHANNEL,
+                until=frozen.now + timedelta(minutes=5),
+                code=code,
+                reason="请管理员在公众平台加上本机的 IP。",
+                alarm=True,
+                heals=False,
+                now=frozen.now,
+            )
+
+    await stop("40164")
+    wechat.fault("stable_token", "errcode", 40164)
+    assert line(await report(house, account), "发送状态").good is False
+    wechat.faults.clear()
+    assert line(await report(house, account), "发送状态").good is True
+    assert await house.count(ParkedChannel) == 0
+    await stop("48001")
+    assert line(await report(house, account), "发送状态").good is False
 
 
 async def test_a_channel_that_cannot_even_check_itself_is_not_well(house: House) -> None:

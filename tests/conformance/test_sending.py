@@ -7,20 +7,37 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bot.actions import ledger, parcels, residents, tickets
+from bot.actions import conversations, ledger, media, parcels, residents, tickets
 from bot.actions.audit import Actor
+from bot.actions.conversations import Address
 from bot.channels.metrics import PLATFORM_ERRORS
+from bot.message import Choice, Reply
 from bot.reach import When
-from bot.store.models import Delivery, DeliveryRoute, DeliveryState, NoticeConsent, ParkedChannel, Resident, Ticket
+from bot.store.models import (
+    Author,
+    Broadcast,
+    BroadcastState,
+    Delivery,
+    DeliveryRoute,
+    DeliveryState,
+    NoticeConsent,
+    ParkedChannel,
+    Resident,
+    ResidentAddress,
+    StoredMessage,
+    Ticket,
+)
 from scheduler import jobs
 from scheduler.metrics import PARKED_CHANNELS
 from scheduler.outbox import PARKED_FOR
 from tests.conformance.account import WANG, Account, opened, saying
+from tests.conformance.test_mass import warn
 from tests.fakes.wechat.pusher import AES_KEY
 from tests.support.rows import first_fast
 from tests.support.station import CHANNEL, FrozenClock
 
 SEND = "custom/send"
+JPEG = b"\xff\xd8\xff\xe0 a picture"
 TEMPLATE = {
     "kind": "template",
     "template_id": "TPL-WAITS",
@@ -105,8 +122,9 @@ async def test_what_he_told_of_himself_goes_some_time_after_he_left(account: Acc
 async def test_five_replies_go_out_after_a_message_and_the_sixth_waits_for_the_next(account: Account) -> None:
     ticket = await in_talk(account)
     said = [saying() for _ in range(7)]
-    await account.officer_says(ticket, *said)
-    await account.works()
+    for words in said:
+        await account.officer_says(ticket, words)
+        await account.works()
     assert account.texts() == said[:5]
     assert len(account.wechat.calls(SEND)) == 5, "what the platform would refuse it is not asked"
     waiting = await account.rows(DeliveryState.QUEUED)
@@ -114,8 +132,8 @@ async def test_five_replies_go_out_after_a_message_and_the_sixth_waits_for_the_n
     assert await reach(account) is When.NEXT
     await account.hears("好的")
     await account.works()
-    assert account.texts() == said
-    assert (await window(account))[0] == 3
+    assert account.texts() == [*said[:5], "\n\n".join(said[5:])]
+    assert (await window(account))[0] == 4
 
 
 async def test_after_48_hours_a_reply_waits_and_the_platform_is_not_asked(account: Account) -> None:
@@ -137,8 +155,9 @@ async def test_a_tap_on_a_menu_grants_three_within_a_minute(account: Account) ->
     await account.house.dispatcher.close()
     assert await window(account) == (3, 60)
     said = [saying() for _ in range(4)]
-    await account.officer_says(ticket, *said)
-    await account.works()
+    for words in said:
+        await account.officer_says(ticket, words)
+        await account.works()
     assert account.texts() == said[:3]
     account.clock.forward(seconds=61)
     assert await reach(account) is When.NEXT
@@ -199,9 +218,10 @@ async def test_a_window_the_platform_finds_closed_is_closed_in_the_ledger_and_no
     await account.works()
     assert len(account.wechat.calls(SEND)) == 1
     assert await reach(account) is When.NEXT
+    assert [row.waits for row in await account.rows(DeliveryState.QUEUED)] == [True, True]
     await account.hears("我在")
     await account.works()
-    assert account.texts() == ["第一句", "第二句"]
+    assert account.texts() == ["第一句\n\n第二句"]
 
 
 # -- 36: every row of A.10 --------------------------------------------------------------------------------------------
@@ -367,7 +387,9 @@ async def test_a_long_reply_arrives_in_parts_in_order_each_counted(account: Acco
 
 async def test_what_the_window_has_no_room_for_is_offered_and_comes_when_asked_for(account: Account) -> None:
     ticket = await in_talk(account)
-    await account.officer_says(ticket, "一", "二", "三")
+    for words in ("一", "二", "三"):
+        await account.officer_says(ticket, words)
+        await account.works()
     text = long_text(9000).strip()
     await account.officer_says(ticket, text)
     await account.works()
@@ -386,13 +408,116 @@ async def test_what_the_window_has_no_room_for_is_offered_and_comes_when_asked_f
 async def test_the_bot_says_nothing_to_continue_when_something_waits(account: Account) -> None:
     """No officer holds the conversation any more, and the rest is the answer."""
     ticket = await in_talk(account)
-    await account.officer_says(ticket, "一", "二", "三", "四", long_text(5000))
-    await account.works()
+    for words in ("一", "二", "三", "四", long_text(5000)):
+        await account.officer_says(ticket, words)
+        await account.works()
     await account.house.close_ticket("zhang", ticket)
     assert await account.hears("继续") == ""
     await account.works()
     assert len(account.texts()) > 5
     assert await account.hears("继续") != "", "nothing waits any more: a word like any other"
+
+
+# -- short texts that wait --------------------------------------------------------------------------------------------
+
+
+async def test_short_texts_that_waited_go_as_one_message_and_each_is_shown_as_sent(account: Account) -> None:
+    ticket = await in_talk(account)
+    account.clock.forward(hours=49)
+    said = [saying() for _ in range(4)]
+    for words in said:
+        await account.officer_says(ticket, words)
+        await account.works()
+    await account.hears("在的")
+    await account.works()
+    assert account.texts() == ["\n\n".join(said)]
+    assert len(account.wechat.calls(SEND)) == 1
+    assert [(await account.row_of(words)).state for words in said] == [DeliveryState.SENT] * 4
+    assert (await window(account))[0] == 4, "they have cost one of five"
+
+
+async def test_one_message_holds_no_more_than_the_platform_takes_and_the_order_stays(account: Account) -> None:
+    ticket = await in_talk(account)
+    said = ["甲" * 300, "乙" * 300, "丙" * 81, "丁" * 3, "戊" * 600]
+    await account.officer_says(ticket, *said)
+    await account.works()
+    assert account.texts() == ["\n\n".join(said[:3]), "\n\n".join(said[3:])]
+    assert len(account.texts()[0].encode()) == 2047
+
+
+async def test_a_picture_goes_by_itself_between_the_texts_around_it(account: Account) -> None:
+    ticket = await in_talk(account)
+    await account.officer_says(ticket, "请看图", "红圈处")
+    await officer_shows(account, ticket)
+    await account.officer_says(ticket, "看到了吗", "请回复")
+    await account.works()
+    assert [one["msgtype"] for one in account.wechat.follower(WANG).inbox] == ["text", "image", "text"]
+    assert account.texts() == ["请看图\n\n红圈处", "看到了吗\n\n请回复"]
+
+
+async def test_words_with_choices_go_by_themselves(account: Account) -> None:
+    """The bot's answer was not taken in the response: it goes by the outbox, and an officer's words after it."""
+    await account.hears("楼上太吵了")
+    async with account.house.store.write() as session:
+        found = await conversations.find(session, account.house.station.id, Address(CHANNEL, WANG))
+        assert found is not None
+        for reply in (Reply("请选择", (Choice("办身份证", "身份证"),)), Reply("也可以直接说"), Reply("我在听")):
+            await conversations.say(session, found, reply, author=Author.BOT, now=account.clock.now)
+    await account.works()
+    first, second = account.texts()
+    assert first.startswith("请选择")
+    assert second == "也可以直接说\n\n我在听"
+
+
+@pytest.mark.parametrize(
+    ("effect", "value", "state", "unknown"),
+    [("errcode", 48002, DeliveryState.FAILED, False), ("status_after", 502, DeliveryState.FAILED, True)],
+)
+async def test_what_went_as_one_message_ends_as_one(
+    account: Account, effect: Any, value: int, state: DeliveryState, unknown: bool
+) -> None:
+    ticket = await in_talk(account)
+    account.wechat.fault(SEND, effect, value, times=1)
+    await account.officer_says(ticket, "第一句", "第二句")
+    await account.works()
+    rows = await account.rows()
+    assert [(row.state, row.unknown) for row in rows if row.message_id is not None][-2:] == [(state, unknown)] * 2
+    assert (await window(account))[0] == (4 if unknown else 5)
+    assert len(account.wechat.calls(SEND)) == 1
+
+
+async def test_what_the_platform_was_too_busy_for_is_tried_again_together(account: Account) -> None:
+    ticket = await in_talk(account)
+    account.wechat.fault(SEND, "errcode", -1, times=1)
+    await account.officer_says(ticket, "第一句", "第二句")
+    await account.works()
+    assert [row.attempts for row in await account.rows(DeliveryState.QUEUED)] == [1, 1]
+    account.clock.forward(seconds=3)
+    await account.works()
+    assert account.texts() == ["第一句\n\n第二句"]
+
+
+async def test_warnings_that_waited_are_joined_to_warnings_and_each_ends(account: Account) -> None:
+    (person,) = await account.people(1)
+    numbers = [await warn(account, title=title) for title in ("防诈提醒", "防溺水提醒")]
+    await account.works()
+    await account.hears("你好", person)
+    await account.works()
+    assert account.texts(person) == ["【防诈提醒】\n不要转账。\n\n【防溺水提醒】\n不要转账。"]
+    broadcasts = await account.house.all(select(Broadcast).where(Broadcast.id.in_(numbers)))
+    assert {row.state for row in broadcasts} == {BroadcastState.DONE}
+    said = await account.house.all(select(StoredMessage).where(StoredMessage.author == Author.STATION))
+    assert len(said) == 2, "each stands in the conversation by itself"
+
+
+async def officer_shows(account: Account, ticket_id: int) -> None:
+    """An officer sends a picture."""
+    officer = await account.house.officer("zhang")
+    async with account.house.store.write() as session:
+        ticket = await session.get_one(Ticket, ticket_id)
+        kept = await media.keep(session, ticket.station_id, JPEG, None)
+        actor = Actor(officer.station_id, officer.id)
+        await tickets.reply(session, ticket, officer, Reply("", picture=kept.id), actor=actor)
 
 
 # -- 32: credentials --------------------------------------------------------------------------------------------------
@@ -424,6 +549,76 @@ async def test_wrong_credentials_stop_the_channel_alarm_the_station_and_keep_the
     ]
     assert await account.house.all(select(ParkedChannel)) == []
     assert PARKED_CHANNELS.labels(CHANNEL)._value.get() == 0
+
+
+async def parked(account: Account) -> list[ParkedChannel]:
+    return await account.house.all(select(ParkedChannel))
+
+
+@pytest.mark.parametrize("code", [40164, 40125])
+async def test_the_red_bar_goes_when_the_credentials_are_right_again_though_nothing_is_to_be_sent(
+    account: Account, code: int
+) -> None:
+    ticket = await in_talk(account)
+    account.wechat.fault("stable_token", "errcode", code)
+    await account.officer_says(ticket, "请带身份证来")
+    await account.works()
+    async with account.house.store.write() as session:  # he leaves: nothing waits any more
+        address = await session.get_one(ResidentAddress, (await account.address()).id)
+        await residents.set_following(session, address, False, actor=Actor(account.house.station.id))
+    account.clock.forward(seconds=PARKED_FOR.total_seconds() - 1)
+    asked = len(account.wechat.calls("stable_token"))
+    await jobs.try_parked(account.desk)
+    assert len(account.wechat.calls("stable_token")) == asked, "not before its time"
+    for _ in range(5):
+        account.clock.forward(seconds=2)
+        await jobs.try_parked(account.desk)
+    assert len(account.wechat.calls("stable_token")) == asked + 1, "and then once in five minutes"
+    assert [row.alarm for row in await parked(account)] == [True]
+    account.wechat.faults.clear()
+    account.clock.forward(seconds=PARKED_FOR.total_seconds() + 1)
+    await jobs.try_parked(account.desk)
+    assert await parked(account) == []
+    assert account.wechat.calls(SEND) == []
+
+
+async def test_a_permission_that_was_taken_away_is_tried_by_the_next_message_only(account: Account) -> None:
+    """That a token is given says nothing of it."""
+    ticket = await in_talk(account)
+    account.wechat.fault(SEND, "errcode", 48001)
+    await account.officer_says(ticket, "请带身份证来")
+    await account.works()
+    account.clock.forward(seconds=PARKED_FOR.total_seconds() + 1)
+    await jobs.try_parked(account.desk)
+    assert [row.code for row in await parked(account)] == ["48001"]
+    account.wechat.faults.clear()
+    await account.works()
+    assert await parked(account) == []
+    assert account.texts() == ["请带身份证来"]
+
+
+async def test_a_days_quota_needs_no_message_to_be_over(account: Account) -> None:
+    ticket = await in_talk(account)
+    account.wechat.fault(SEND, "errcode", 45009, times=1)
+    await account.officer_says(ticket, "请带身份证来")
+    await account.works()
+    assert [row.alarm for row in await parked(account)] == [True]
+    account.clock.forward(hours=15)
+    await jobs.try_parked(account.desk)
+    assert await parked(account) == []
+
+
+async def test_the_station_is_alarmed_once_and_not_with_each_attempt(account: Account) -> None:
+    ticket = await in_talk(account)
+    account.wechat.fault(SEND, "errcode", 48001)
+    await account.officer_says(ticket, "请带身份证来")
+    async with account.house.store.live.listen() as changes:
+        for _ in range(4):
+            await account.works()
+            account.clock.forward(seconds=PARKED_FOR.total_seconds() + 1)
+        told = [changes.get_nowait() for _ in range(changes.qsize())]
+    assert len(account.wechat.calls(SEND)) == 4
+    assert [change.what for change in told].count("channel") == 1
 
 
 async def test_a_parked_channel_stays_parked_after_a_restart(furnished_sqlite_url: str, frozen: FrozenClock) -> None:
@@ -582,7 +777,7 @@ async def test_who_cannot_be_reached_is_told_once_that_a_message_waits(furnished
         )
         await account.hears("看到了")
         await account.works()
-        assert account.texts() == ["请回电", "请尽快"]
+        assert account.texts() == ["请回电\n\n请尽快"]
 
 
 async def test_a_notice_is_not_sent_when_no_template_is_set(account: Account) -> None:

@@ -282,6 +282,41 @@ async def test_a_scan_follows_or_comes_back(wechat: FakeWeChat, bot: Bot, caller
         await wechat.scan(ticket, OPENID)
 
 
+async def test_a_conditional_menu_is_seen_by_those_it_is_for(wechat: FakeWeChat, bot: Bot, caller: Caller) -> None:
+    def menu(name: str, **rule: str) -> dict[str, Any]:
+        return {"button": [{"type": "click", "name": name, "key": name}], **({"matchrule": rule} if rule else {})}
+
+    async def seen(openid: str) -> str:
+        found = await caller.post("menu/trymatch", {"user_id": openid})
+        return str(found["button"][0]["name"])
+
+    english, android, plain = people(wechat, 3)
+    wechat.follower(english).tags, wechat.follower(english).phone = [100, 101], "1"
+    wechat.follower(plain).phone = "1"
+    assert await caller.code("menu/addconditional", menu("甲", tag_id="101")) == 65303, "everybody's menu comes first"
+    await caller.post("menu/create", menu("众"))
+    for rule, code in (({}, 65304), ({"sex": "1", "tag_id": "101"}, 65320), ({"client_platform_type": "9"}, 40035)):
+        assert await caller.code("menu/addconditional", menu("甲", **rule)) == code
+    first = (await caller.post("menu/addconditional", menu("甲", tag_id="101")))["menuid"]
+    await caller.post("menu/addconditional", menu("安", client_platform_type="2"))
+    await caller.post("menu/addconditional", menu("无", tag_id="100"))  # not the tag he was given last
+    assert [await seen(openid) for openid in (english, android, plain)] == ["甲", "安", "众"]
+    assert await caller.code("menu/trymatch", {"user_id": "o-nobody"}) == 65302
+
+    await wechat.tap(english, "甲")
+    assert bot.events("CLICK")[-1]["EventKey"] == "甲"
+    with pytest.raises(LookupError):
+        await wechat.tap(plain, "甲")
+
+    listed = (await caller.get("menu/get"))["conditionalmenu"]
+    assert [one["matchrule"] for one in listed] == [{"tag_id": "100"}, {"client_platform_type": "2"}, {"tag_id": "101"}]
+    assert await caller.code("menu/delconditional", {"menuid": first}) == 0
+    assert await caller.code("menu/delconditional", {"menuid": first}) == 65301
+    assert await seen(english) == "众"
+    await caller.get("menu/delete")
+    assert wechat.menu.conditional == []
+
+
 async def test_the_menu_wants_raw_chinese_and_its_sizes(caller: Caller, wechat: FakeWeChat) -> None:
     def menu(*buttons: dict[str, Any]) -> dict[str, Any]:
         return {"button": list(buttons)}

@@ -47,6 +47,7 @@ from knowledge import Knowledge
 from scheduler import jobs
 from scheduler.mass import MassOutbox
 from scheduler.outbox import Outbox
+from tests.support import leaks
 from tests.support.knowledge import KnownSayings
 
 NAME = "枫林派出所"
@@ -160,6 +161,8 @@ class FakeChannel:
 
 def text_message(text: str, sender: str = WANG, *, platform_id: str | None = None, **fields: Any) -> Message:
     """A message as a channel would make it; each has a number of its own unless told one."""
+    leaks.secret(sender)
+    leaks.said(text)
     return Message(
         channel=fields.pop("channel", CHANNEL),
         sender=sender,

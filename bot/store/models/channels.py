@@ -10,7 +10,8 @@ from bot.store.types import BigId, EncryptedText
 
 
 class ParkedChannel(Base):
-    """A channel through which nothing goes until `until`; with `alarm` because somebody has to mend something."""
+    """A channel through which nothing goes until `until`; with `alarm` the station is told. `heals`: by then it is over
+    by itself, such as a day's quota; otherwise somebody has to mend something."""
 
     __tablename__ = "parked_channels"
 
@@ -20,6 +21,7 @@ class ParkedChannel(Base):
     code: Mapped[str] = mapped_column(String(20))
     reason: Mapped[str] = mapped_column(String(200))
     alarm: Mapped[bool]
+    heals: Mapped[bool]
     since: Mapped[datetime]
 
 
@@ -51,8 +53,10 @@ class SceneCode(Row, Base):
 
 
 class ChannelSign(Base):
-    """The last signs of life of a channel's callback, for the self-check, written at most once a minute each; and when
-    the tags of its followers were last brought into order."""
+    """The last signs of life of a channel's callback, for the self-check, written at most once a minute each; when the
+    tags of its followers were last brought into order, and when its followers were last compared with the platform's
+    list (`listed_at`) and will be again (`list_at`; None: as soon as can be). `list_code`: why that was not possible.
+    """
 
     __tablename__ = "channel_signs"
 
@@ -62,6 +66,9 @@ class ChannelSign(Base):
     refused_at: Mapped[datetime | None]
     refused_why: Mapped[str] = mapped_column(String(40), default="")
     tagged_at: Mapped[datetime | None]
+    listed_at: Mapped[datetime | None]
+    list_at: Mapped[datetime | None]
+    list_code: Mapped[str] = mapped_column(String(20), default="")
 
 
 class PulledStream(Base):

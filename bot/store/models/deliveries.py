@@ -62,7 +62,8 @@ MASS_JOB_ARROWS: dict[MassJobState, frozenset[MassJobState]] = {
 class MassJob(Row, Base):
     """One call that gives a warning to thousands. The platform knows it by `client_id`, so that it can be repeated.
 
-    `settled_to` is the last delivery that was written down as submitted: that goes in parts after the call.
+    `settled_to` is the last delivery that was written down as submitted: that goes in parts after the call. `month` is
+    the one in China whose quota it takes, "2026-11".
     """
 
     __tablename__ = "mass_jobs"
@@ -79,7 +80,8 @@ class MassJob(Row, Base):
     state: Mapped[MassJobState] = mapped_column(one_of(MassJobState))
     size: Mapped[int]
     attempts: Mapped[int] = mapped_column(default=0)
-    retry_at: Mapped[datetime | None]  # due when passed; while SENDING: the end of the sender's lease
+    month: Mapped[str] = mapped_column(String(7))
+    retry_at: Mapped[datetime | None]  # due when passed; SENDING: the end of the lease; SUBMITTED: when to ask about it
     unknown: Mapped[bool] = mapped_column(default=False)  # an answer was lost: the platform may have it
     msg_id: Mapped[str | None] = mapped_column(String(40))  # the platform's
     settled: Mapped[bool] = mapped_column(default=False)
@@ -124,7 +126,7 @@ class Delivery(Row, Base):
     code: Mapped[str | None] = mapped_column(String(20))
     reason: Mapped[str | None] = mapped_column(String(200))
     waits: Mapped[bool] = mapped_column(default=False)  # while QUEUED: for the resident's next message
-    unknown: Mapped[bool] = mapped_column(default=False)  # while FAILED: the platform may have it all the same
+    unknown: Mapped[bool] = mapped_column(default=False)  # an answer was lost: the platform may have it all the same
     from_character: Mapped[int] = mapped_column(default=0)  # the rest of a long text begins there
     mass_job_id: Mapped[int | None] = mapped_column(ForeignKey("mass_jobs.id"))
     platform_id: Mapped[str | None] = mapped_column(String(100))

@@ -46,8 +46,9 @@ class ResidentAddress(Row, Base):
     """A resident on a channel: openid, or web visitor. The columns from `window_until` on are the ledger of what may be
     sent: see bot.actions.ledger.
 
-    `union_id` is the platform's number for the person behind several addresses; `looked_up_at` is when the platform was
-    asked who this is (None: still to be asked, where the platform can be).
+    `union_id` is the platform's number for the person behind several addresses; it joins nobody to an address that was
+    parted from another (`parted_at`), for two people may share one account there. `looked_up_at` is when the platform
+    was asked who this is (None: still to be asked, where the platform can be).
     """
 
     __tablename__ = "resident_addresses"
@@ -73,6 +74,7 @@ class ResidentAddress(Row, Base):
     mass_month: Mapped[str | None] = mapped_column(String(7))  # the month in China, "2026-11", in which he got …
     mass_count: Mapped[int] = mapped_column(default=0)  # … so many mass messages
     union_id: Mapped[str | None] = mapped_column(String(64))
+    parted_at: Mapped[datetime | None]
     looked_up_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 

@@ -51,7 +51,7 @@ class FakeWeChat:
         self.mass = MassSending(self.platform, self.people, self.tags, self.store, self._notify)
         self.notices = Notices(self.platform, self.people, self._notify)
         self.scenes = Scenes(self.platform, self.people, self._resident_does)
-        self.menu = Menu(self.platform, self._resident_does)
+        self.menu = Menu(self.platform, self.people, self._resident_does)
         self.quota = Quota(self.platform, app_id)
         self.wecom = Corp(self.platform)
         self._runner: web.AppRunner | None = None

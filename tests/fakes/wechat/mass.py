@@ -103,7 +103,7 @@ class MassSending:
         rules = self.platform.rules
         if rules.mass_finish == "before":
             await self._finish(job)
-        elif rules.mass_finish == "after":
+        elif rules.mass_finish in {"after", "lost"}:
             self.platform.clock.later(rules.mass_finish_seconds, lambda: self._finish(job))
         answer = {"errcode": 0, "errmsg": "send job submission success", "msg_id": job.msg_id}
         return answer | ({"msg_data_id": job.msg_id + 1} if kind == "mpnews" else {})
@@ -130,7 +130,7 @@ class MassSending:
 
     async def _finish(self, job: MassJob) -> None:
         job.finished = True
-        for _ in range(self.platform.rules.mass_finish_times):
+        for _ in range(0 if self.platform.rules.mass_finish == "lost" else self.platform.rules.mass_finish_times):
             await self._push("mphelper", "MASSSENDJOBFINISH", job.event(self.platform.rules.mass_lost))
 
     def _check_number(self, body: dict[str, Any]) -> str:

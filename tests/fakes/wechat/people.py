@@ -7,6 +7,7 @@ from tests.fakes.wechat.chat import Bubble, words_of
 from tests.fakes.wechat.ledger import Window
 from tests.fakes.wechat.platform import Platform
 from tests.fakes.wechat.serving import OK, Asked, Endpoints, Refusal, several, words
+from tests.support import leaks
 
 BLACKLISTED = 43019
 
@@ -23,6 +24,7 @@ class Follower:
     unionid: str = ""  # given only if the account is bound to an Open Platform account
     remark: str = ""
     tags: list[int] = field(default_factory=list)
+    phone: str = "2"  # 1 iOS, 2 Android, 3 others
     scene: str = ""  # of the QR code he followed by
     subscribed_at: float = 0
     seen_at: float = float("-inf")
@@ -60,6 +62,7 @@ class People:
     def follower(self, openid: str) -> Follower:
         """The resident with this openid; known, and following, from now on."""
         if openid not in self.followers:
+            leaks.secret(openid)
             self.followers[openid] = Follower(openid, subscribed_at=self.platform.now())
         return self.followers[openid]
 

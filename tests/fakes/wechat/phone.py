@@ -87,7 +87,7 @@ class Phone:
             "people": sorted(self.wechat.followers),
             "following": person is not None and person.following,
             "chat": [_bubble(one) for one in person.chat] if person is not None else [],
-            "menu": self.wechat.menu.buttons,
+            "menu": self.wechat.menu.seen_by(openid) if person is not None else self.wechat.menu.buttons,
             "note": f"还可发客服消息 {left} 条",
             "scenes": sorted({code.scene for code in self.wechat.scenes.codes.values()}),
             "connected": self.wechat.pusher is not None,

@@ -11,6 +11,7 @@ from bot import clock
 from tests.fakes.wechat.chat import FAULT_NOTICE, Bubble
 from tests.fakes.wechat.cipher import Corruption, children, decrypt, encrypt, signature, xml_of
 from tests.fakes.wechat.delivery import Attempt, Deliverer, Push, Signed, Verdict
+from tests.support import leaks
 
 if TYPE_CHECKING:
     from tests.fakes.wechat.emulator import FakeWeChat
@@ -44,6 +45,7 @@ class Pusher(Deliverer):
         super().__init__(url, again_on_error=again_on_error)
         self.token, self.aes_key, self.app_id = token, aes_key, app_id
         self.account, self.mode, self.wechat = account, mode, wechat
+        leaks.secret(token, aes_key)
         self._chats: dict[str, list[Bubble]] = defaultdict(list)
         self._numbers = itertools.count(23_456_789_012_345_678)  # above 2**53: a float would round it
 
@@ -74,6 +76,8 @@ class Pusher(Deliverer):
             tapped = "bizmsgmenuid" in fields
             self.wechat.inbound(openid, self.wechat.rules.menu_message_grants if tapped else "message")
         words = fields.get("Content") or fields.get("Recognition") or ""
+        leaks.secret(openid)
+        leaks.said(words)
         self.chat(openid).append(Bubble("person", kind, words or f"[{kind}]", self._now(), "", dict(whole)))
         return await self.push(whole, **how)
 

@@ -27,6 +27,9 @@ class Rules:
             "message/template/send": 100_000,
             "menu/create": 1_000,
             "menu/get": 10_000,
+            "menu/addconditional": 2_000,
+            "menu/delconditional": 2_000,
+            "menu/trymatch": 20_000,
             "qrcode/create": 100_000,
             "user/get": 500,
             "media/upload": 100_000,
@@ -39,7 +42,8 @@ class Rules:
     mass_image: Literal["both", "image", "images"] = "both"
     mass_per_month: int = 4
     mass_calls_per_minute: int = 60
-    mass_finish: Literal["after", "before", "never"] = "after"  # MASSSENDJOBFINISH after the answer, or before it
+    mass_finish: Literal["after", "before", "lost", "never"] = "after"  # MASSSENDJOBFINISH, to the answer; "lost": the
+    # job ends and nothing says so; "never": it does not end
     mass_finish_seconds: float = 60
     mass_finish_times: int = 1  # the same event so often
     mass_status: str = "send success"  # or "send fail", "err(20008)", …: then nobody gets it

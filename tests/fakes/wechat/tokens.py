@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.fakes.wechat.platform import Platform
 from tests.fakes.wechat.serving import Asked, Endpoints, Refusal
+from tests.support import leaks
 
 LIFE_SECONDS = 7200
 OVERLAP_SECONDS = 300
@@ -21,6 +22,7 @@ class Token:
 class Tokens:
     def __init__(self, platform: Platform, app_id: str, secret: str) -> None:
         self.platform, self.app_id, self.secret = platform, app_id, secret
+        leaks.secret(secret)
         self.held: dict[str, Token] = {}
         self.revoked: set[str] = set()  # refused by every call, although stable_token still gives them
         self._forced_at = float("-inf")
@@ -73,6 +75,7 @@ class Tokens:
 
     def _issue(self, family: str) -> dict[str, Any]:
         token = f"{secrets.token_urlsafe(96)}-{len(self.held)}"
+        leaks.secret(token)
         self.held[token] = Token(self.platform.now() + LIFE_SECONDS, family)
         return {"access_token": token, "expires_in": LIFE_SECONDS}
 

@@ -60,6 +60,9 @@ def upgrade() -> None:
         sa.Column("refused_at", types.UtcDateTime(), nullable=True),
         sa.Column("refused_why", sa.String(length=40), nullable=False),
         sa.Column("tagged_at", types.UtcDateTime(), nullable=True),
+        sa.Column("listed_at", types.UtcDateTime(), nullable=True),
+        sa.Column("list_at", types.UtcDateTime(), nullable=True),
+        sa.Column("list_code", sa.String(length=20), nullable=False),
         sa.PrimaryKeyConstraint("station_id", "channel", name=op.f("pk_channel_signs")),
     )
     op.create_table(
@@ -147,6 +150,7 @@ def upgrade() -> None:
         sa.Column("code", sa.String(length=20), nullable=False),
         sa.Column("reason", sa.String(length=200), nullable=False),
         sa.Column("alarm", sa.Boolean(), nullable=False),
+        sa.Column("heals", sa.Boolean(), nullable=False),
         sa.Column("since", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("station_id", "channel", name=op.f("pk_parked_channels")),
     )
@@ -348,6 +352,7 @@ def upgrade() -> None:
         sa.Column("mass_month", sa.String(length=7), nullable=True),
         sa.Column("mass_count", sa.Integer(), nullable=False),
         sa.Column("union_id", sa.String(length=64), nullable=True),
+        sa.Column("parted_at", types.UtcDateTime(), nullable=True),
         sa.Column("looked_up_at", types.UtcDateTime(), nullable=True),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("id", types.BigId, autoincrement=True, nullable=False),
@@ -558,6 +563,7 @@ def upgrade() -> None:
         ),
         sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("month", sa.String(length=7), nullable=False),
         sa.Column("retry_at", types.UtcDateTime(), nullable=True),
         sa.Column("unknown", sa.Boolean(), nullable=False),
         sa.Column("msg_id", sa.String(length=40), nullable=True),

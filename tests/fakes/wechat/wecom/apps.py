@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from tests.fakes.wechat.platform import Platform
 from tests.fakes.wechat.serving import Asked, Endpoints, Refusal, Serve
+from tests.support import leaks
 
 Right = Literal["app", "contact", "kf"]
 
@@ -84,6 +85,7 @@ class Apps:
             if held.app == app and now < held.expires_at:  # the same one while it lives
                 return _issued(token, int(held.expires_at - now))
         token = f"{secrets.token_urlsafe(64)}-{len(self.held)}"
+        leaks.secret(token, app.secret)
         self.held[token] = CorpToken(now + LIFE_SECONDS, app)
         return _issued(token, LIFE_SECONDS)
 

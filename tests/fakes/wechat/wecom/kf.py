@@ -10,6 +10,7 @@ from tests.fakes.wechat.clock import DAY
 from tests.fakes.wechat.platform import Platform
 from tests.fakes.wechat.wecom.contacts import Contacts, Outsider
 from tests.fakes.wechat.wecom.members import Members
+from tests.support import leaks
 
 UNHANDLED, BOT, POOL, HUMAN, ENDED = range(5)
 STATES: Mapping[int, frozenset[int]] = {  # from → to, as the API allows it
@@ -91,6 +92,7 @@ class CustomerService:
     def session(self, open_kfid: str, customer: str) -> KfSession:
         """The session as it is now: after 48 hours in which nothing happened it has ended."""
         session = self.accounts[open_kfid].sessions.setdefault(customer, KfSession(customer))
+        leaks.secret(customer)
         self.contacts.outsiders.setdefault(customer, Outsider(customer, "居民"))
         if self.platform.now() - session.active_at > WINDOW_SECONDS:
             session.state, session.servicer = ENDED, ""
@@ -125,6 +127,7 @@ class CustomerService:
         if session.state == ENDED:
             session.state = UNHANDLED
         session.active_at, session.wrote_at, session.left = now, now, WINDOW_MESSAGES
+        leaks.said(words)
         session.chat.append(Bubble("person", kind, words or f"[{kind}]", now, "", {kind: content}))
         return await self._row(open_kfid, customer, _FROM_CUSTOMER, {"msgtype": kind, kind: content})
 

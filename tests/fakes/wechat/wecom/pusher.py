@@ -8,6 +8,7 @@ from bot import clock
 from tests.fakes.wechat.cipher import Corruption, encrypt, signature, xml_of
 from tests.fakes.wechat.delivery import Attempt, Deliverer, Push, Signed
 from tests.fakes.wechat.wecom.apps import AGENT_ID, CORP_ID, Right
+from tests.support import leaks
 
 if TYPE_CHECKING:
     from tests.fakes.wechat.wecom.corp import Corp
@@ -35,6 +36,7 @@ class CorpPusher(Deliverer):
         super().__init__(url, again_on_error=again_on_error)
         self.token, self.aes_key, self.corp_id, self.agent_id = token, aes_key, corp_id, agent_id
         self.corp, self.modules = corp, modules
+        leaks.secret(token, aes_key)
 
     async def __aenter__(self) -> Self:
         if self.corp is not None:
