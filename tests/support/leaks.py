@@ -36,7 +36,7 @@ _AS_WRITTEN = _formatter(logs._redact_event)
 
 def secret(*values: str) -> None:
     """A token, a key, an address of a resident: none of these may stand in a log."""
-    _secrets.update(value for value in values if len(value.encode()) >= _SHORTEST_BYTES)
+    _secrets.update(value for value in values if len(value.encode(errors="replace")) >= _SHORTEST_BYTES)
 
 
 def said(words: str) -> None:
