@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from knowledge.entry import Case, FollowUp, KnowledgeEntry, KnowledgeError, Source
 from knowledge.model import Floats, Models
 
-FORMAT = 3
+FORMAT = 4
 _STAMP = (1980, 1, 1, 0, 0, 0)  # zip's earliest date: the same sources give the same bytes
 
 

@@ -13,8 +13,9 @@ import jieba
 from knowledge.archive import Archive, write_archive
 from knowledge.entry import NONE_FAMILY, KnowledgeEntry, KnowledgeError, read_entries_file, read_topics
 from knowledge.features import Reader
-from knowledge.followups import FollowUps, likely_facet
+from knowledge.followups import FollowUps, Heard, likely_facet, likely_on
 from knowledge.knowledge import MODEL_FILE, ROOT, make_reader, source_fingerprints
+from knowledge.matching import tone_of
 from knowledge.model import Keys, Models, softmax
 from knowledge.text import Normaliser, read_groups, read_pairs, read_repairs
 from knowledge.training import (
@@ -28,8 +29,10 @@ from knowledge.training import (
     fit_urgent,
     hold_out,
     kind_examples,
+    lean_on_families,
     learn,
     topic_examples,
+    turn_examples,
     urgent_examples,
 )
 
@@ -84,6 +87,7 @@ def choose_words(root: Path) -> dict[str, int]:
 
 def lessons_of(entries: Mapping[str, KnowledgeEntry]) -> dict[str, Lesson]:
     """What each model learns from the entries; a model with one class only is left out."""
+    asks = frozenset(followup.ask for entry in entries.values() for followup in entry.followups)
     hard = frozenset(text for entry in entries.values() for text, _ in entry.near_misses)
     return {
         name: lesson
@@ -93,6 +97,7 @@ def lessons_of(entries: Mapping[str, KnowledgeEntry]) -> dict[str, Lesson]:
             "urgent": Lesson(urgent_examples(entries), _URGENT_C, _LEAST_URGENT, hard),
             "kinds": Lesson(kind_examples(entries), _URGENT_C),
             "facets": Lesson(facet_examples(entries), LINEAR_C),
+            "turns": Lesson(turn_examples(entries), LINEAR_C, _LEAST_URGENT, asks),
         }.items()
         if len({example.label for example in lesson.examples}) > 1
     }
@@ -111,22 +116,24 @@ def build(root: Path = ROOT) -> Archive:
     }
     features = {text: reading.features for text, reading in readings.items()}
     models = learn(lessons, features)
-    held = hold_out(lessons, features, _FOLDS)
+    held = lean_on_families(hold_out(lessons, features, _FOLDS))
     bands: dict[str, float] = {}
     danger = None
     for name, kept in held.items():
-        bands[_SHARPNESS[name]] = fit_sharpness(kept)
+        if name in _SHARPNESS:
+            bands[_SHARPNESS[name]] = fit_sharpness(kept)
         right = (kept.scores.argmax(axis=1) == kept.labels).mean()
         print(f"{name}: {len(kept.labels)} phrases, {len(kept.classes)} classes, {right:.1%} right of phrases kept out")
     print(f"{len(models.keys)} features, {len(models.values)} weights")
     if "families" in held and NONE_FAMILY in held["families"].classes:
         bands |= fit_none(held["topics"], held["families"], bands["sharpness"])
     if "urgent" in held:
-        danger, found = fit_urgent(held["urgent"], held["topics"], bands["sharpness"], lessons["urgent"].hard)
+        tones = {text: tone_of(reading) for text, reading in readings.items()}
+        danger, found = fit_urgent(held["urgent"], held["topics"], bands["sharpness"], lessons["urgent"].hard, tones)
         bands |= found
-    if "facets" in held:
+    if "facets" in held and "turns" in held:
         keys = {text: reading.keys for text, reading in readings.items()}
-        bands |= _learn_followups(reader, entries, models, bands, lessons, held, keys)
+        bands |= _learn_followups(reader, entries, models, bands, held, keys)
     return Archive(source_fingerprints(root), bands, entries, words, models, danger)
 
 
@@ -135,17 +142,21 @@ def _learn_followups(
     entries: Mapping[str, KnowledgeEntry],
     models: Models,
     bands: Mapping[str, float],
-    lessons: Mapping[str, Lesson],
     held: Mapping[str, HeldOut],
     keys: Mapping[str, Keys],
 ) -> dict[str, float]:
     sharpness = bands["facet_sharpness"]
     followups = FollowUps(reader=reader, models=models, entries=entries, weights={}, facet_sharpness=sharpness)
-    facets = {
-        example.text: likely_facet(held["facets"].classes, softmax(scores, sharpness))
-        for example, scores in zip(lessons["facets"].examples, held["facets"].scores, strict=True)
+    topics, facets, turns = held["topics"], held["facets"], held["turns"]
+    heard = {
+        text: Heard(
+            topics.every[place],
+            *likely_facet(facets.classes, softmax(facets.every[place], sharpness)),
+            likely_on(turns.classes, turns.every[place]),
+        )
+        for text, place in topics.places.items()
     }
-    right, weights = fit_followups(followups, entries, models, bands["sharpness"], facets, held["topics"], keys)
+    right, weights = fit_followups(followups, entries, models, bands["sharpness"], heard, topics, keys)
     print(f"follow-ups: {right[0]:.1%} right, {right[1]:.1%} of changed subjects")
     return weights
 

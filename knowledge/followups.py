@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,22 @@ from knowledge.features import Reader
 from knowledge.model import Floats, Models, Rows, Weighed, softmax
 
 NO_FACET = "none"
+GOES_ON, FRESH = "goes_on", "fresh"  # how a second message sounds, whatever the first was about
 _SHARED_FACETS = ("fee", "time")  # a family with a topic of its own for fees and times answers them there
-SIGNS = ("same", "same_when_short", "family", "declared", "likeness", "facet")
-_SAME, _SHORT, _FAMILY, _DECLARED, _LIKENESS, _FACET = range(len(SIGNS))
+SIGNS = ("same", "same_when_short", "family", "family_when_on", "declared", "likeness", "facet", "own_when_on")
+_SAME, _SHORT, _FAMILY, _FAMILY_ON, _DECLARED, _LIKENESS, _FACET, _OWN_ON = range(len(SIGNS))
+_STEEPNESS = 3.0  # brings the lead of "goes on" to a share
 _SHORT_FEATURES = 60  # about fifteen characters: who changes the subject says what it is, and needs more
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the models say of a second message by itself."""
+
+    topics: Floats  # scores by class
+    facet: str | None
+    asks: float  # how likely it asks for a facet at all
+    goes_on: float  # from 0 (a fresh question) to 1 (goes on about what was said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +89,22 @@ class FollowUps:
             return None, 0.0
         return likely_facet(classes, softmax(weighed.scores("facets"), self._facet_sharpness))
 
-    def signs(
-        self,
-        weighed: Weighed,
-        previous: str,
-        *,
-        without: int | None = None,
-        asked: tuple[str | None, float] | None = None,
-    ) -> Floats:
-        """One row a class, one column of SIGNS; the build leaves one ask out and gives a facet learnt without it."""
+    def hear(self, weighed: Weighed) -> Heard:
+        turns = self._models.classes.get("turns")
+        on = likely_on(turns, weighed.scores("turns")) if turns else 0.0
+        return Heard(weighed.topics(), *self.facet_chance(weighed), on)
+
+    def signs(self, weighed: Weighed, previous: str, heard: Heard, *, without: int | None = None) -> Floats:
+        """One row a class, one column of SIGNS; the build leaves one ask out, and `heard` was learnt without it."""
         table = np.zeros((len(self._places), len(SIGNS)), np.float32)
         family = self._families.get(previous.partition(".")[0])
         if family is not None:
             table[:, _FAMILY] = family
-        facet, likely = asked or self.facet_chance(weighed)
-        home = self._places.get(shared_topic(previous, facet, self._places))
+            table[:, _FAMILY_ON] = family * heard.goes_on
+        table[:, _OWN_ON] = heard.topics * heard.goes_on  # what goes on says less by its own words
+        home = self._places.get(shared_topic(previous, heard.facet, self._places))
         if home is not None:
-            table[home, _FACET] = likely
+            table[home, _FACET] = heard.asks
         if previous in self._places:
             place = self._places[previous]
             table[place, _SAME] = 1.0
@@ -109,15 +121,21 @@ class FollowUps:
             table[where, _LIKENESS] = max(table[where, _LIKENESS], likeness)
         return table
 
-    def lift(self, weighed: Weighed, previous: str, asked: tuple[str | None, float]) -> Floats:
-        """What to add to the log-chances of each class, given the topic before and `facet_chance`."""
-        result: Floats = self.signs(weighed, previous, asked=asked) @ self._weights
+    def lift(self, weighed: Weighed, previous: str, heard: Heard) -> Floats:
+        """What to add to the log-chances of each class, given the topic before."""
+        result: Floats = self.signs(weighed, previous, heard) @ self._weights
         return result
 
     def targets(self, previous: str) -> tuple[str, ...]:
         """The topics that the follow-ups of an entry lead to, one for each."""
         asks = self._asks.get(previous)
         return asks.targets if asks else ()
+
+
+def likely_on(classes: Sequence[str], scores: Floats) -> float:
+    """How much a message sounds like going on about what was said, from 0 to 1."""
+    lead = float(scores[classes.index(GOES_ON)])
+    return 1 / (1 + math.exp(-_STEEPNESS * lead))
 
 
 def likely_facet(classes: Sequence[str], chances: Floats) -> tuple[str | None, float]:

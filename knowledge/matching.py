@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from knowledge.entry import NONE_FAMILY, KnowledgeEntry
 from knowledge.facets import Facets
 from knowledge.features import Reader, Reading, readable
-from knowledge.followups import FollowUps
+from knowledge.followups import FollowUps, Heard
 from knowledge.model import Floats, Models, Weighed, softmax
 from knowledge.nearest import Nearest
 from knowledge.text import CLASS_NAMES
@@ -24,6 +24,7 @@ _CLAUSE_END = re.compile(
     r"[。!?;\n]+|另外|,还有|还有就是|还有个事|还有一件事|顺便(?:问|再)|对了|再问(?:一下|个)"
     r"|also,? |by the way|and another thing"
 )
+_ASKS = re.compile(r"[?吗么咋]|怎么|\b(?:how|what|where|which|who|can i|should)\b")
 _LEAST_CLAUSE_CHARS, _LEAST_CALL_CHARS = 6, 4  # "着火了!" is enough
 _MOST_CLAUSES = 4
 _CLEARLY = 1.5  # so much more danger than a whole message needs, for the other sentences may take it back
@@ -103,6 +104,11 @@ def family_lead(classes: Sequence[str], scores: Floats) -> float:
     return none - max(others)
 
 
+def tone_of(reading: Reading) -> Floats:
+    """Whether a message asks something, and whether it is in English: that scores lower, fewer words are known."""
+    return np.array([_ASKS.search(reading.text) is not None, reading.language == "en"], np.float32)
+
+
 class Danger:
     """What speaks for danger now, to oneself or to somebody in sight: signs from all models, weighed together.
 
@@ -115,13 +121,14 @@ class Danger:
         self._families = np.array([at for at, family in enumerate(families) if at == families.index(family)])
         self._none = slice(families.index(NONE_FAMILY), families.index(NONE_FAMILY) + families.count(NONE_FAMILY))
 
-    def signs(self, urgent: Floats, topics: Floats, chances: Floats) -> Floats:
-        """The scores of the guard and of each family's best topic, the guard's lead, the chances of none and best."""
+    def signs(self, urgent: Floats, topics: Floats, chances: Floats, tone: Floats) -> Floats:
+        """The scores of the guard and of each family's best topic, the guard's lead, chances of none and best, tone."""
         scores: list[float] = urgent.tolist()
         calm = scores.pop(self._calm)
         none, best = float(chances[self._none].sum()), float(chances.max())
         others = (max(scores) - calm, math.log(none + _LEAST_CHANCE), math.log(best))
-        return np.concatenate([urgent, np.maximum.reduceat(topics, self._families), np.array(others, np.float32)])
+        best_topics = np.maximum.reduceat(topics, self._families)
+        return np.concatenate([urgent, best_topics, np.array(others, np.float32), tone])
 
 
 class Matcher:
@@ -162,11 +169,11 @@ class Matcher:
         threshold = self._bands.urgent
         trained = self._trained_chances(weighed)
         chances = self._with_added(reading, trained)
-        danger = self._danger_of(weighed, trained)
+        danger = self._danger_of(reading, weighed, trained)
         if previous_topic in self._entries:
-            asked = self._followups.facet_chance(weighed)
-            chances = self._in_context(weighed, chances, str(previous_topic), asked)
-            facet = facet or (asked[0] if asked[1] >= self._bands.facet else None)
+            heard = self._followups.hear(weighed)
+            chances = self._in_context(weighed, chances, str(previous_topic), heard)
+            facet = facet or (heard.facet if heard.asks >= self._bands.facet else None)
             doubt = self._doubt_in_context(chances)
         else:
             doubt = self._doubt(weighed, chances)
@@ -202,19 +209,20 @@ class Matcher:
         none, best = none_signs(self._is_none, chances)
         return math.inf if none > best and none > math.log(self._bands.none_in_context) else -math.inf
 
-    def _danger_of(self, weighed: Weighed, chances: Floats | None = None) -> float:
+    def _danger_of(self, reading: Reading, weighed: Weighed, chances: Floats | None = None) -> float:
         """How much speaks for danger; `chances` of the trained topics, where they are known already."""
         if self._danger is None:
             return -math.inf
         danger, weights = self._danger
         chances = self._trained_chances(weighed) if chances is None else chances
-        return float(danger.signs(weighed.scores("urgent"), weighed.scores("topics"), chances).dot(weights))
+        signs = danger.signs(weighed.scores("urgent"), weighed.topics(), chances, tone_of(reading))
+        return float(signs.dot(weights))
 
     def _urgent_kind(self, weighed: Weighed) -> str:
         return self._models.classes["kinds"][int(weighed.scores("kinds").argmax())]
 
     def _trained_chances(self, weighed: Weighed) -> Floats:
-        return softmax(weighed.scores("topics"), self._bands.sharpness)
+        return softmax(weighed.topics(), self._bands.sharpness)
 
     def _with_added(self, reading: Reading, trained: Floats) -> Floats:
         """How likely each class is; phrases added since the build take their share from the others."""
@@ -227,8 +235,8 @@ class Matcher:
         result: Floats = chances / chances.sum()
         return result
 
-    def _in_context(self, weighed: Weighed, chances: Floats, previous: str, asked: tuple[str | None, float]) -> Floats:
-        lift = self._followups.lift(weighed, previous, asked)
+    def _in_context(self, weighed: Weighed, chances: Floats, previous: str, heard: Heard) -> Floats:
+        lift = self._followups.lift(weighed, previous, heard)
         likely = np.log(chances + 1e-9)
         likely[: len(lift)] += lift
         return softmax(likely)
@@ -280,8 +288,9 @@ class Matcher:
     def _call_among(self, reading: Reading) -> Weighed | None:
         """A call for help beside another matter, which would drown it: one sentence that is clearly one by itself."""
         for clause in self._clauses(reading):
-            weighed = self._models.weigh(self._reader.read(clause).keys)
-            if self._danger_of(weighed) >= self._bands.urgent + _CLEARLY:
+            part = self._reader.read(clause)
+            weighed = self._models.weigh(part.keys)
+            if self._danger_of(part, weighed) >= self._bands.urgent + _CLEARLY:
                 return weighed
         return None
 
@@ -295,7 +304,7 @@ class Matcher:
                 continue
             part = self._reader.read(clause)
             weighed = self._models.weigh(part.keys)
-            if errands_only and self._danger_of(weighed) >= self._bands.urgent:
+            if errands_only and self._danger_of(part, weighed) >= self._bands.urgent:
                 continue
             found = self._candidates(self._with_added(part, self._trained_chances(weighed)), 1)
             if not found or found[0].topic == main or found[0].score < self._bands.also:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from zlib import crc32
@@ -15,9 +15,24 @@ Keys = NDArray[np.uint32]
 Rows = NDArray[np.intp]
 
 
+_FAMILY_SHARE = 0.15  # of a family's score, for each of its topics: flat between 0.1 and 0.3 on phrases kept out
+
+
 def keys_of(features: Iterable[str]) -> Keys:
     """Features by number: a table of 100,000 names would take 20 MB, their checksums take half a megabyte."""
     return np.fromiter(map(crc32, map(str.encode, features)), np.uint32)
+
+
+def homes_of(topics: Sequence[str], families: Sequence[str]) -> Rows:
+    """The place of each topic's family among the families."""
+    places = {family: place for place, family in enumerate(families)}
+    return np.array([places[topic.partition(".")[0]] for topic in topics], np.intp)
+
+
+def with_families(topics: Floats, families: Floats, homes: Rows) -> Floats:
+    """Scores of topics, each with a share of its family's: what its sisters have in common speaks for it too."""
+    result: Floats = topics + np.float32(_FAMILY_SHARE) * families[..., homes]
+    return result
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,12 @@ class Models:
             found[name] = slice(first, first + len(classes))
             first += len(classes)
         return found
+
+    @cached_property
+    def homes(self) -> Rows | None:
+        """Each topic's family; None where no families were learnt."""
+        families = self.classes.get("families")
+        return homes_of(self.classes["topics"], families) if families else None
 
     def find(self, keys: Keys) -> tuple[Rows, Rows]:
         """Which of the keys are known (their places in `keys`), and their rows."""
@@ -87,6 +108,11 @@ class Weighed:
 
     def scores(self, model: str) -> Floats:
         return self.all_scores[self.models.places[model]]
+
+    def topics(self) -> Floats:
+        """The scores of the topics, each with a share of its family's."""
+        homes, scores = self.models.homes, self.scores("topics")
+        return scores if homes is None else with_families(scores, self.scores("families"), homes)
 
     def reasons(self, model: str, name: str) -> list[int]:
         """The places in the message's keys of the features that spoke for a class, strongest first."""

@@ -18,9 +18,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from knowledge.entry import NONE_FAMILY, KnowledgeEntry
-from knowledge.followups import NO_FACET, SIGNS, FollowUps
+from knowledge.followups import FRESH, GOES_ON, NO_FACET, SIGNS, FollowUps, Heard
 from knowledge.matching import CALM, Danger, family_lead, none_signs
-from knowledge.model import Floats, Keys, Models, keys_of
+from knowledge.model import Floats, Keys, Models, homes_of, keys_of, with_families
 from knowledge.text import information
 
 _LEAST_PHRASES = 2  # a feature seen in one phrase only teaches nothing about others
@@ -33,10 +33,11 @@ _KIND_WEIGHTS = {"w": 1.0, "k": 1.0, "p": 1.0, "s": 1.0, "c": 1.0, "l": 0.7}
 # way that no other phrase is.
 _LOST_TO_NONE = 0.015  # of messages with a topic, taken for none
 _ASKED_BACK = 0.10  # of messages with a topic, asked back because they may have none
-_URGENT_FOUND = 0.80  # of emergencies; more would raise too many quarrels and leaks of last year
+_URGENT_FOUND = 0.86  # of emergencies; more would raise too many quarrels and leaks of last year
 _URGENT_FOUND_IN_CONTEXT = 0.60
-_HARD_WEIGHT = 5.0
+_HARD_WEIGHT, _HARD_SIGNS_WEIGHT = 5.0, 10.0  # of texts that only sound urgent: in the guard, among the signs
 _ASKS_TO_A_CHANGE = 2  # second messages mostly go on about the first
+_LEAVING_WEIGHT = 2.0  # those that lead to a topic beside the first: rarer in the entries than in what residents write
 _PART_SIGNS = re.compile(r"[,、;()\uff0c\uff1b\uff08\uff09]")
 _LEAST_PART_CHARS = 3
 _UNSEEN = -2.0  # the score of a class that a fold has no example of
@@ -213,6 +214,20 @@ def facet_examples(entries: Mapping[str, KnowledgeEntry]) -> list[Example]:
     )
 
 
+def turn_examples(entries: Mapping[str, KnowledgeEntry]) -> list[Example]:
+    """How second messages sound that go on about the first, beside questions that stand by themselves."""
+    goes_on = [Example(followup.ask, GOES_ON) for entry in entries.values() for followup in entry.followups]
+    taken = {example.text for example in goes_on}
+    fresh = [
+        Example(phrase, FRESH)
+        for topic, entry in entries.items()
+        if entry.followups and not topic.startswith((NONE_FAMILY, "emergency."))
+        for phrase in entry.all_phrases()
+        if phrase not in taken
+    ]
+    return _unique(goes_on + fresh)
+
+
 @dataclass(frozen=True, slots=True)
 class HeldOut:
     """What one model says of every text without having seen it, and the labels of its own examples."""
@@ -231,6 +246,15 @@ class HeldOut:
     def scores_of(self, texts: Sequence[str]) -> Floats:
         found: Floats = self.every[[self.places[text] for text in texts]]
         return found
+
+
+def lean_on_families(held: Mapping[str, HeldOut]) -> dict[str, HeldOut]:
+    """The same, with the scores of the topics as a message gets them: with a share of their families'."""
+    topics, families = held.get("topics"), held.get("families")
+    if topics is None or families is None:
+        return dict(held)
+    homes = homes_of(topics.classes, families.classes)
+    return {**held, "topics": replace(topics, every=with_families(topics.every, families.every, homes))}
 
 
 def hold_out(lessons: Mapping[str, Lesson], features: Mapping[str, Sequence[str]], folds: int) -> dict[str, HeldOut]:
@@ -305,7 +329,7 @@ def fit_none(topics: HeldOut, families: HeldOut, sharpness: float) -> dict[str, 
 
 
 def fit_urgent(
-    urgent: HeldOut, topics: HeldOut, sharpness: float, hard: frozenset[str]
+    urgent: HeldOut, topics: HeldOut, sharpness: float, hard: frozenset[str], tones: Mapping[str, Floats]
 ) -> tuple[Floats, dict[str, float]]:
     """How the signs of danger count (logistic), and the bands: they find so many of the emergencies.
 
@@ -314,9 +338,10 @@ def fit_urgent(
     danger = Danger(urgent.classes, topics.classes)
     others = topics.scores_of(urgent.texts)
     chances = np.exp(log_softmax(others * sharpness))
-    signs = np.array([danger.signs(*row) for row in zip(urgent.scores, others, chances, strict=True)])
+    tone = [tones[text] for text in urgent.texts]
+    signs = np.array([danger.signs(*row) for row in zip(urgent.scores, others, chances, tone, strict=True)])
     right = urgent.labels != urgent.classes.index(CALM)
-    weight = np.array([_HARD_WEIGHT if text in hard else 1.0 for text in urgent.texts])
+    weight = np.array([_HARD_SIGNS_WEIGHT if text in hard else 1.0 for text in urgent.texts])
     fitted = LogisticRegression(class_weight="balanced", max_iter=3000).fit(signs, right, sample_weight=weight)
     weights = fitted.coef_[0].astype(np.float32)
     found = (signs @ weights)[right]
@@ -331,43 +356,48 @@ def fit_followups(
     entries: Mapping[str, KnowledgeEntry],
     models: Models,
     sharpness: float,
-    facets: Mapping[str, tuple[str | None, float]],
+    heard: Mapping[str, Heard],
     held: HeldOut,
     keys: Mapping[str, Keys],
     seed: int = 7,
 ) -> tuple[tuple[float, float], dict[str, float]]:
     """Shares right (of follow-ups, of changed subjects) and the weights of SIGNS.
 
-    The weights are the likeliest over the entries' own follow-ups and over half as many changes of subject. `facets`
+    The weights are the likeliest over the entries' own follow-ups and over half as many changes of subject. `heard`
     and `held` were learnt without the texts that they judge; `keys` are the features of all those texts.
     """
-    bases, tables, targets = [], [], []
+    bases, tables, targets, weight = [], [], [], []
     unseen = held.scores
     places = {name: place for place, name in enumerate(models.classes["topics"])}
     for topic in sorted(entries):
         for number, target in enumerate(followups.targets(topic)):
-            text = entries[topic].followups[number].ask
+            followup = entries[topic].followups[number]
+            text = followup.ask
             if target in places:
-                weighed = models.weigh(keys[text])
-                bases.append(log_softmax(weighed.scores("topics") * sharpness))
-                tables.append(followups.signs(weighed, topic, without=number, asked=facets[text]))
+                bases.append(log_softmax(heard[text].topics * sharpness))
+                tables.append(followups.signs(models.weigh(keys[text]), topic, heard[text], without=number))
                 targets.append(places[target])
+                weight.append(_LEAVING_WEIGHT if followup.topic else 1.0)
     chance = np.random.default_rng(seed)
     previous = [topic for topic in sorted(entries) if topic in places]
     asks = len(targets)
     for at in chance.choice(len(held.labels), min(asks // _ASKS_TO_A_CHANGE, len(held.labels)), replace=False):
         topic = previous[int(chance.integers(len(previous)))]
+        text = held.texts[at]
         bases.append(log_softmax(unseen[at] * sharpness))
-        tables.append(followups.signs(models.weigh(keys[held.texts[at]]), topic))
+        tables.append(followups.signs(models.weigh(keys[text]), topic, heard[text]))
         targets.append(int(held.labels[at]))
+        weight.append(1.0)
     base, table, right = np.stack(bases), np.stack(tables), np.array(targets)
-    rows = np.arange(len(right))
+    rows, share = np.arange(len(right)), np.array(weight) / sum(weight)
 
-    def loss(weights: NDArray[np.float64]) -> float:
-        chances = log_softmax(base + table @ weights.astype(np.float32))[rows, right]
-        return -float(chances.mean()) + 1e-4 * float(weights @ weights)
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """The mean surprise at what is right, and its slope."""
+        likely = log_softmax(base + table @ weights.astype(np.float32))
+        slopes = np.einsum("nc,ncs->ns", np.exp(likely), table) - table[rows, right]
+        return 1e-4 * float(weights @ weights) - float(likely[rows, right] @ share), share @ slopes + 2e-4 * weights
 
-    found = minimize(loss, np.ones(len(SIGNS)), method="Powell", options={"maxiter": 30, "xtol": 0.05, "ftol": 1e-4})
+    found = minimize(loss, np.ones(len(SIGNS)), jac=True, method="L-BFGS-B")
     best = (base + table @ found.x.astype(np.float32)).argmax(axis=1) == right
     shares = float(best[:asks].mean()), float(best[asks:].mean())
     return shares, {f"follow_{sign}": round(float(weight), 3) for sign, weight in zip(SIGNS, found.x, strict=True)}

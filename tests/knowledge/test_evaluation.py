@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from knowledge import Knowledge, KnowledgeError, evaluate, read_questions, write_predictions
+from knowledge.evaluation import Report
 
+UNSEEN = Path(__file__).parent / "unseen.tsv"
 GOOD = """text\tlabel\tnote
 身份证丢了怎么补办\tidcard.lost\tx
 身份证丢了怎么补办 ||| 要带什么材料\tidcard.lost
@@ -57,3 +59,42 @@ def test_a_missing_file_and_a_label_that_is_no_topic_are_named(knowledge: Knowle
     path.write_text("text\tlabel\n身份证丢了\tidcard.lots\n", encoding="utf-8")
     with pytest.raises(KnowledgeError, match=r"idcard\.lots"):
         evaluate(knowledge, read_questions(path))
+
+
+@pytest.fixture(scope="module")
+def unseen(knowledge: Knowledge) -> Report:
+    """What other people wrote blind and the knowledge never learns."""
+    return evaluate(knowledge, read_questions(UNSEEN), baseline=False)
+
+
+@pytest.mark.parametrize(
+    ("figure", "floor"),
+    [
+        ("hit@1", 0.86),
+        ("hit@3", 0.94),
+        ("urgent recognised", 0.90),
+        ("urgent kind", 0.82),
+        ("follow-ups", 0.72),
+        ("english", 0.83),
+    ],
+)
+def test_strangers_are_understood_as_well_as_they_were(unseen: Report, figure: str, floor: float) -> None:
+    assert (unseen.share(figure) or 0.0) >= floor
+
+
+@pytest.mark.parametrize(("figure", "ceiling"), [("none answered", 0.04), ("near-misses raised", 0.08)])
+def test_strangers_are_not_bothered_more_than_they_were(unseen: Report, figure: str, ceiling: float) -> None:
+    assert (unseen.share(figure) or 0.0) <= ceiling
+
+
+def test_a_pasted_fraud_and_the_story_of_one_are_taken_for_fraud(knowledge: Knowledge) -> None:
+    found: dict[str, list[bool]] = {}
+    for line in UNSEEN.read_text(encoding="utf-8").splitlines()[1:]:
+        text, label, *group = line.split("\t")
+        if label.startswith("fraud.") and group and group[0] in ("swindler", "story", "question"):
+            topic = knowledge.match(text).topic or ""
+            found.setdefault(group[0], []).append(topic.startswith(("fraud.", "emergency.fraud_now")))
+    shares = {voice: sum(hits) / len(hits) for voice, hits in found.items()}
+    assert set(shares) == {"swindler", "story", "question"}
+    assert shares["swindler"] >= 0.95
+    assert min(shares.values()) >= 0.88

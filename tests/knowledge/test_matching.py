@@ -74,6 +74,33 @@ def test_a_short_second_message_is_understood_with_the_topic_before_it(knowledge
     assert (match.topic, match.facet) == ("exit.passport_first", "bring")
 
 
+@pytest.mark.parametrize(
+    ("previous", "text"),
+    [
+        ("hukou.house", "那阁楼算不算面积呢"),
+        ("exit.hkmacau", "只去半天也得办？"),
+        ("permit.apply", "住亲戚家的也行？"),
+        ("traffic.ebike", "带棚子的那种呢"),
+    ],
+)
+def test_a_second_message_that_says_little_by_itself_goes_on_about_the_first(
+    knowledge: Knowledge, previous: str, text: str
+) -> None:
+    assert knowledge.match(text, previous_topic=previous).topic == previous
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I swallowed a whole bottle of pills, please",
+        "there is a man with an axe at my door",
+        "my mother collapsed and she is not breathing",
+    ],
+)
+def test_a_call_for_help_in_english_is_heard(knowledge: Knowledge, text: str) -> None:
+    assert knowledge.match(text).decision is Decision.URGENT
+
+
 def test_a_change_of_subject_is_noticed(knowledge: Knowledge) -> None:
     assert knowledge.match("对了，电动车怎么上牌照", previous_topic="idcard.lost").topic == "traffic.ebike"
 

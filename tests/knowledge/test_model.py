@@ -47,6 +47,17 @@ def test_the_reasons_for_a_class_are_the_features_that_add_to_its_score(models: 
     assert {features[place] for place in weighed.reasons("topics", "idcard")} == {"c身"}
 
 
+def test_a_topic_gains_by_what_speaks_for_its_family() -> None:
+    families = [Example(example.text, example.label[0]) for example in TOPICS]
+    topics = [Example(example.text, f"{example.label[0]}.{example.label}") for example in TOPICS]
+    models = learn({"topics": Lesson(topics, 1.0), "families": Lesson(families, 1.0)}, TEXTS)
+    weighed = models.weigh(keys_of(["c狗"]))
+    own, family = weighed.scores("topics"), weighed.scores("families")
+    assert models.classes["topics"] == ("d.dog", "i.idcard")
+    assert np.array_equal(np.sign(weighed.topics() - own), np.sign(family))
+    assert weighed.topics().argmax() == 0
+
+
 def test_near_copies_are_kept_out_together() -> None:
     texts = ["户口本丢了怎么办", "我户口本丢了怎么办", "小区停水了"]
     near = near_copies([Example(text, "a") for text in texts])
