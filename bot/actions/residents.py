@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
@@ -17,13 +17,17 @@ from bot.store.models import (
     Delivery,
     DeliveryState,
     LinkCode,
+    MassJob,
+    MassJobState,
     Media,
     Officer,
     Resident,
     ResidentAddress,
     StoredMessage,
+    TaskState,
     Ticket,
     WeComContact,
+    WeComTask,
 )
 from bot.store.search import forget_texts
 
@@ -119,10 +123,22 @@ async def describe(
 
 
 async def set_wants_warnings(session: AsyncSession, resident: Resident, wanted: bool, *, actor: Actor) -> None:
-    """The resident wants warnings, or no more of them."""
+    """The resident wants warnings, or no more of them: then what waits for him does not leave either."""
     if resident.wants_warnings != wanted:
         resident.wants_warnings = wanted
         await record(session, actor, "resident.warnings", f"resident:{resident.id}", details={"wanted": wanted})
+    if not wanted:
+        his = and_(Delivery.resident_id == resident.id, Delivery.broadcast_id.is_not(None), ~_is_given_away())
+        await _skip_waiting(session, his, "居民已选择不再接收提醒")
+
+
+def _is_given_away() -> ColumnElement[bool]:
+    """A platform may have the list it stands in, from which nobody can be taken: how it ends is learnt there."""
+    called = exists().where(
+        MassJob.id == Delivery.mass_job_id, or_(MassJob.state != MassJobState.QUEUED, MassJob.unknown)
+    )
+    handed_in = exists().where(WeComTask.id == Delivery.task_id, WeComTask.state != TaskState.NEW)
+    return or_(called, handed_in)
 
 
 async def find_by_phone(session: AsyncSession, station_id: int, phone: str) -> Resident | None:
