@@ -13,7 +13,7 @@ from bot.actions.conversations import Address
 from bot.actions.messages import Stored
 from bot.actions.turns import Decided, Written
 from bot.batcher import Batcher
-from bot.message import Message, Reply
+from bot.message import TEXT_LIMIT_CHARACTERS, Message, Reply
 from bot.parts import joined
 from bot.router import Answer, Context, Turn
 from bot.runtime import Runtime
@@ -23,7 +23,7 @@ from bot.store.models import Conversation, MessageState, StoredMessage
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 0.5  # an answer being written when the time is up is worth waiting for
-RESPONSE_CHARACTERS = 560  # of the 600 that one answer holds; some for what stands between
+BESIDE_CHARACTERS = 560  # of what one answer holds, for what goes along with a reply: some for what stands between
 CONFIRM_PAUSE_SECONDS = 0.1  # confirmations of one moment are written together
 APOLOGY = Reply("抱歉，系统刚才出了点小问题。您的消息已经收到，我们会尽快回复您。情况紧急请直接拨打110。")
 
@@ -125,7 +125,7 @@ class Dispatcher:
         ready = await self.feed(message, wait_seconds=wait_seconds)
         if wait_seconds <= 0 or not message.is_act or message.is_about_account:
             return ready
-        room = RESPONSE_CHARACTERS - (len(ready.reply.text) if ready is not None else 0)
+        room = TEXT_LIMIT_CHARACTERS if ready is None else BESIDE_CHARACTERS - len(ready.reply.text)
         async with self._runtime.store.write() as session:
             waited = await waiting.take_for_response(
                 session,

@@ -1,5 +1,6 @@
 """Turns: a message, the bot's answer to it and the promise to deliver it, written together."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.actions import conversations, ledger, waiting
+from bot.actions.recipients import log_broadcast
 from bot.message import Reply
 from bot.reach import Grant
 from bot.router import KEEP, Answer, Turn
@@ -16,6 +18,7 @@ from bot.store.live import Change, Kind, announce
 from bot.store.models import (
     Author,
     Base,
+    Broadcast,
     Conversation,
     Delivery,
     DeliveryRoute,
@@ -67,6 +70,7 @@ _MARK_SENT = (
     update(_Deliveries)
     .where(_Deliveries.c.id.in_(bindparam("ids", expanding=True)), _Deliveries.c.state == DeliveryState.SENDING)
     .values(state=DeliveryState.SENT, finished_at=bindparam("now"), retry_at=None)
+    .returning(_Deliveries.c.id, _Deliveries.c.broadcast_id)
 )
 
 
@@ -249,8 +253,15 @@ def postpone(turn: Turn, *, now: datetime) -> bool:
 
 
 async def mark_sent(session: AsyncSession, delivery_ids: Sequence[int], *, now: datetime) -> None:
-    """The responses carrying these replies have been written."""
-    await session.execute(_MARK_SENT, {"ids": delivery_ids, "now": now})
+    """The responses carrying these replies have been written. Warnings among them become part of the conversations."""
+    warnings: dict[int, list[int]] = defaultdict(list)
+    for number, broadcast_id in await session.execute(_MARK_SENT, {"ids": delivery_ids, "now": now}):
+        if broadcast_id is not None:
+            warnings[broadcast_id].append(number)
+    for broadcast_id, numbers in sorted(warnings.items()):
+        broadcast = await session.get_one(Broadcast, broadcast_id)
+        await log_broadcast(session, broadcast, numbers, now)
+        announce(session, Change(broadcast.station_id, Kind.BROADCAST, broadcast_id, "progress"))
 
 
 async def mark_declined(session: AsyncSession, delivery_id: int, reason: str, *, now: datetime) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.actions.broadcasts import DEFAULT_LIFE
+from bot.actions.broadcasts import DEFAULT_LIFE, broadcast_text, not_to_be_sent
 from bot.actions.conversations import RESPONSE_LEASE
 from bot.actions.notices import promise
 from bot.parts import how_many_fit
@@ -106,11 +106,12 @@ async def take_for_response(
     session: AsyncSession, station_id: int, channel: str, address: str, *, characters: int, now: datetime
 ) -> list[tuple[int, str]]:
     """What waits for a resident whose request is open, as far as its words fit into one answer: the deliveries, on
-    their way in the response now, and the words of each."""
+    their way in the response now, and the words of each. Of a warning with a picture the words."""
     query = (
-        select(Delivery.id, StoredMessage.body)
+        select(Delivery.id, StoredMessage.body, Broadcast)
         .join(ResidentAddress, ResidentAddress.id == Delivery.address_id)
-        .join(StoredMessage, StoredMessage.id == Delivery.message_id)
+        .outerjoin(StoredMessage, StoredMessage.id == Delivery.message_id)
+        .outerjoin(Broadcast, Broadcast.id == Delivery.broadcast_id)
         .where(
             ResidentAddress.station_id == station_id,
             ResidentAddress.channel == channel,
@@ -123,7 +124,11 @@ async def take_for_response(
         .limit(_MOST_IN_RESPONSE)
         .with_for_update(of=Delivery, skip_locked=True)
     )
-    rows = [(delivery_id, words) for delivery_id, words in await session.execute(query)]
+    rows = [
+        (delivery_id, words if broadcast is None else broadcast_text(broadcast))
+        for delivery_id, words, broadcast in await session.execute(query)
+        if broadcast is None or not not_to_be_sent(broadcast, now)
+    ]
     taken = rows[: how_many_fit((words for _, words in rows), characters, len)]
     if taken:
         await session.execute(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import select
 from bot.actions import conversations, ledger, media, parcels, residents, tickets
 from bot.actions.audit import Actor
 from bot.actions.conversations import Address
+from bot.actions.tickets import REPLY_CHARACTERS
 from bot.channels.metrics import PLATFORM_ERRORS
 from bot.message import Choice, Reply
 from bot.reach import When
@@ -510,6 +512,21 @@ async def test_warnings_that_waited_are_joined_to_warnings_and_each_ends(account
     assert len(said) == 2, "each stands in the conversation by itself"
 
 
+async def test_who_wants_no_more_warnings_is_not_sent_the_one_that_waited_for_his_next_message(
+    account: Account,
+) -> None:
+    (person,) = await account.people(1)
+    await warn(account)
+    await account.works()
+    assert [row.waits for row in await account.rows()] == [True]
+    assert "不再" in await account.hears("退订", person)
+    await account.works()
+    assert account.texts(person) == []
+    (delivery,) = await account.rows()
+    assert (delivery.state, delivery.reason) == (DeliveryState.SKIPPED, "居民已选择不再接收提醒")
+    assert (await account.house.one(select(Broadcast))).state is BroadcastState.DONE
+
+
 async def officer_shows(account: Account, ticket_id: int) -> None:
     """An officer sends a picture."""
     officer = await account.house.officer("zhang")
@@ -704,6 +721,40 @@ async def test_an_account_that_cannot_write_later_says_in_its_answers_what_waite
         await account.house.close_ticket("zhang", ticket)
         assert await account.hears("再问一句") != ""
         assert account.wechat.calls(SEND) == []
+
+
+async def test_such_an_account_says_a_warning_in_its_answers_too(furnished_url: str, frozen: FrozenClock) -> None:
+    async with opened(furnished_url, frozen, account_type="subscription") as account:
+        (person,) = await account.people(1)
+        await warn(account)
+        await account.works()
+        assert [row.waits for row in await account.rows()] == [True]
+        assert (await account.hears("你好", person)).startswith("【防诈提醒】\n不要转账。\n\n")
+        await account.works()
+        (delivery,) = [row for row in await account.rows(route=DeliveryRoute.RESPONSE) if row.broadcast_id]
+        assert delivery.state is DeliveryState.SENT
+        assert (await account.house.one(select(Broadcast))).state is BroadcastState.DONE
+        (said,) = await account.house.all(select(StoredMessage).where(StoredMessage.author == Author.STATION))
+        assert (said.address, delivery.message_id) == (person, said.id)
+        assert "不要转账" not in await account.hears("你好", person)
+
+
+async def test_such_an_account_says_no_warning_that_was_stopped(furnished_url: str, frozen: FrozenClock) -> None:
+    async with opened(furnished_url, frozen, account_type="subscription") as account:
+        (person,) = await account.people(1)
+        await warn(account, expires_at=frozen.now + timedelta(hours=1))
+        await account.works()
+        frozen.forward(hours=2)
+        assert "不要转账" not in await account.hears("你好", person)
+
+
+async def test_the_longest_reply_of_an_officer_has_room_in_an_answer(furnished_url: str, frozen: FrozenClock) -> None:
+    async with opened(furnished_url, frozen, account_type="subscription") as account:
+        ticket = await in_talk(account)
+        longest = "甲" * REPLY_CHARACTERS
+        await account.officer_says(ticket, longest)
+        await account.works()
+        assert await account.hears("怎么办") == longest
 
 
 async def test_an_answer_holds_no_more_than_one_response_may(furnished_url: str, frozen: FrozenClock) -> None:
