@@ -124,9 +124,10 @@ async def take_for_response(
         .limit(_MOST_IN_RESPONSE)
         .with_for_update(of=Delivery, skip_locked=True)
     )
+    found: Sequence[tuple[int, str, Broadcast | None]] = (await session.execute(query)).tuples().all()
     rows = [
         (delivery_id, words if broadcast is None else broadcast_text(broadcast))
-        for delivery_id, words, broadcast in await session.execute(query)
+        for delivery_id, words, broadcast in found
         if broadcast is None or not not_to_be_sent(broadcast, now)
     ]
     taken = rows[: how_many_fit((words for _, words in rows), characters, len)]
