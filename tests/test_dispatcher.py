@@ -2,18 +2,24 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select, text
 
 import handlers
-from bot.actions import tickets
+from bot.actions import broadcasts, conversations, ledger, tickets
+from bot.actions.audiences import Audience
 from bot.actions.audit import Actor
+from bot.actions.broadcasts import Draft
+from bot.actions.conversations import Address
 from bot.dispatcher import APOLOGY
 from bot.message import MessageKind, Reply
+from bot.reach import Grant, Rules
 from bot.router import Answer, Context
 from bot.store import access
-from bot.store.models import DeliveryRoute, DeliveryState, MessageState, Priority
+from bot.store.models import DeliveryRoute, DeliveryState, MessageState, Priority, ResidentAddress
 from scheduler import jobs
 from tests.support.station import WANG, FrozenClock, House, somebody_waits, text_message
 
@@ -196,6 +202,21 @@ async def test_a_written_answer_whose_commit_was_not_confirmed_brings_no_apology
     assert APOLOGY.text not in await any_house.said()
 
 
+async def test_a_resident_whose_row_cannot_be_read_costs_nobody_else_his_message(any_house: House) -> None:
+    """Somebody put a name into the database that no key of ours opens."""
+    resident = await any_house.add_resident("o-unreadable")
+    await any_house.hear(QUESTION, "o-unreadable")
+    async with any_house.store.write() as session:
+        await session.execute(text("UPDATE residents SET name = :name WHERE id = :id"), {"name": b"??", "id": resident})
+    fed = [any_house.feed(text_message(QUESTION, sender)) for sender in ("o-unreadable", "o-1", "o-2")]
+    answers = await asyncio.gather(*fed, return_exceptions=True)
+    assert [TITLE in str(answer) for answer in answers] == [False, True, True]
+    assert [row.state for row in await any_house.heard() if row.address == "o-unreadable"] == [
+        MessageState.HANDLED,
+        MessageState.RECEIVED,
+    ]
+
+
 async def test_an_officer_at_work_and_a_call_for_help_do_not_lock_each_other_out(
     furnished_postgres_url: str, frozen: FrozenClock
 ) -> None:
@@ -213,6 +234,38 @@ async def test_an_officer_at_work_and_a_call_for_help_do_not_lock_each_other_out
         assert "正在转账给骗子" in str(await calling)
         assert (await house.tickets())[0].priority is Priority.URGENT
         assert {row.attempts for row in await house.heard()} == {0}
+
+
+async def test_a_resident_who_writes_while_a_warning_arrives_and_the_outbox_do_not_lock_each_other_out(
+    furnished_postgres_url: str, frozen: FrozenClock
+) -> None:
+    """The outbox counted what the window had left and wanted the conversation, his turn the other way round."""
+    async with House.opened(furnished_postgres_url) as house:
+        house.channel.rules = Rules(windowed=True)
+        await house.hear(QUESTION)
+        (address,) = await house.all(select(ResidentAddress))
+        async with house.store.write() as session:
+            await ledger.heard(session, {address.id: Grant(5, timedelta(hours=1))}, frozen.now)
+            author = await house.officer("zhang")
+            row = await broadcasts.create(
+                session, author, Draft("防诈提醒", "不要转账。", Audience()), actor=Actor(house.station.id)
+            )
+            await broadcasts.submit(session, row, actor=Actor(house.station.id))
+        async with house.store.write() as session:
+            row = await access.access_broadcast(session, house.station.id, row.id, lock=True)
+            chief = await house.officer("suo")
+            await broadcasts.approve(
+                session, row, chief, seal=broadcasts.seal_of(row), actor=Actor(house.station.id, chief.id)
+            )
+        await jobs.move_broadcasts(house.desk)
+        async with house.store.write() as session:
+            await conversations.find(session, house.station.id, Address(address.channel, address.address), lock=True)
+            sending = asyncio.create_task(house.work())
+            await somebody_waits(house)
+            await ledger.heard(session, {address.id: Grant(5, timedelta(hours=1))}, frozen.now)
+        await sending
+        (delivery,) = [row for row in await house.deliveries() if row.broadcast_id]
+        assert delivery.state is DeliveryState.SENT
 
 
 async def test_two_processes_that_meet_a_new_resident_at_once_have_one_conversation_with_him(

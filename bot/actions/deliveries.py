@@ -30,7 +30,6 @@ async def sent(session: AsyncSession, taken: Sequence[Taken]) -> None:
     taken = [Taken(parcel, one.platform_id) for one in taken for parcel in one.parcel.each]
     still = await _mark_sent(session, taken, now)
     taken = [one for one in taken if one.parcel.id in still]
-    await ledger.spent(session, {one.parcel.address_id: one.parcel.cost for one in taken if one.parcel.cost})
     await _promise_rest(session, [one.parcel for one in taken if one.parcel.rest_from is not None], now)
     warnings: dict[tuple[int, bool], list[int]] = defaultdict(list)  # by warning, and whether its picture went too
     for one in taken:
@@ -38,6 +37,8 @@ async def sent(session: AsyncSession, taken: Sequence[Taken]) -> None:
             warnings[one.parcel.broadcast_id, one.parcel.reply.picture is not None].append(one.parcel.id)
     for (number, picture), numbers in sorted(warnings.items()):
         await log_broadcast(session, await session.get_one(Broadcast, number), numbers, now, picture=picture)
+    # After the conversations: a resident who writes at this moment has his conversation locked and wants his address.
+    await ledger.spent(session, {one.parcel.address_id: one.parcel.cost for one in taken if one.parcel.cost})
     for station_id, broadcast_id, conversation_id in {
         (one.parcel.station_id, one.parcel.broadcast_id, one.parcel.conversation_id) for one in taken
     }:

@@ -209,9 +209,13 @@ async def _ensure_conversations(
             ).where(at_theirs, ~known),
         )
     )
+    spoken_at = Conversation.address_id.in_(select(address.id).where(at_theirs))
+    await session.execute(  # in one order for everybody, so that nobody waits in a circle
+        select(Conversation.id).where(here, spoken_at).order_by(Conversation.id).with_for_update()
+    )
     await session.execute(
         update(Conversation)
-        .where(here, Conversation.address_id.in_(select(address.id).where(at_theirs)))
+        .where(here, spoken_at)
         .values(last_message_at=now)
         .execution_options(synchronize_session=False)
     )
