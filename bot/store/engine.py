@@ -16,6 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from bot.store.encryption import EncryptionError
 from bot.store.live import Live
 
 _READERS = 4
@@ -69,7 +70,10 @@ class Store:
 
 
 def is_about_the_row(error: Exception) -> bool:
-    """Whether the database refused what was to be written (too long, no valid text), not that it could not be asked."""
+    """Whether the database refused what was to be written (too long, no valid text) or gave what no key opens, not that
+    it could not be asked."""
+    if isinstance(error, EncryptionError):
+        return True
     return isinstance(error, StatementError) and not isinstance(error, OperationalError | InterfaceError)
 
 
