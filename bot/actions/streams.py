@@ -119,7 +119,8 @@ async def keep(
         if message.sent_at < stream.answers_from:
             conversation = conversation_of[message.sender]
             await _put_on_record(session, number, conversation, now)
-            await ledger.heard(session, {conversation.address_id: message.grant}, now)
+            if message.is_act:
+                await ledger.heard(session, {conversation.address_id: message.grant}, now)
     served = await _served(session, key, {message.sender for _, message in fresh})
     return [
         Kept(number, message, message.sender in served)

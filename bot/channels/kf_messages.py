@@ -96,7 +96,7 @@ def page_of(channel: str, answer: Mapping[str, Any], *, series: str) -> Page:
         unreadable += one is _UNREADABLE
         if not isinstance(one, _Passed):
             happened.append(one)
-        if isinstance(one, SessionMoved) and (served := served_event(channel, row)) is not None:
+        if isinstance(one, SessionMoved) and (served := served_event(channel, one.sender, row)) is not None:
             happened.append(served)
     cursor = answer.get("next_cursor")
     return Page(tuple(happened), cursor if isinstance(cursor, str) else "", answer.get("has_more") == 1, unreadable)
@@ -197,7 +197,7 @@ def _event(
     return Message(channel, sender, number, MessageKind.EVENT, sent_at, event=event, extra=extra)
 
 
-def served_event(channel: str, row: Mapping[str, Any]) -> Message | None:
+def served_event(channel: str, sender: str, row: Mapping[str, Any]) -> Message | None:
     """A servicer has ended the session: its code lets us say one thing. None of any other change."""
     number, sent_at, body = _word(row, "msgid"), _moment(row.get("send_time")), row.get("event")
     if (
@@ -209,9 +209,7 @@ def served_event(channel: str, row: Mapping[str, Any]) -> Message | None:
         return None
     event = Event(EventKind.SERVED, name=_word(body, "event_type"))
     extra = {"code": _word(body, "msg_code")}
-    return Message(
-        channel, _word(body, "external_userid"), number, MessageKind.EVENT, sent_at, event=event, extra=extra
-    )
+    return Message(channel, sender, number, MessageKind.EVENT, sent_at, event=event, extra=extra)
 
 
 def _not_delivered(body: Mapping[str, Any], series: str) -> Happening | _Passed:

@@ -277,3 +277,14 @@ def test_what_a_message_allows_counts_from_when_it_was_written(frozen: FrozenClo
     assert message(row()).grant == Grant(5, timedelta(hours=45))
     frozen.now = WHEN + timedelta(hours=48)
     assert message(row()).grant is None
+
+
+def test_the_end_of_a_session_is_about_the_resident_wherever_the_row_names_him() -> None:
+    inside = event("session_status_change", change_type=3, msg_code="CODE")
+    beside = event("session_status_change", change_type=3, msg_code="CODE", external_userid="")
+    beside["external_userid"] = "wmWang"
+    for one in (inside, beside):
+        moved, served = page_of("fenglin", {"msg_list": [one]}, series=SERIES).happened
+        assert isinstance(moved, SessionMoved)
+        assert isinstance(served, Message)
+        assert (moved.sender, served.sender) == ("wmWang", "wmWang")

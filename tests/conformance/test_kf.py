@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -27,6 +28,7 @@ from bot.store.models import (
     Direction,
     MessageState,
     PulledStream,
+    ResidentAddress,
     StoredMessage,
     Ticket,
     TicketState,
@@ -395,6 +397,22 @@ async def test_52_what_was_written_before_the_first_start_is_on_record_and_not_a
     assert (desk.phone(WANG), len(desk.phone(ZHAO))) == ([], 1)
     old = next(row for row in await desk.house.heard() if row.address == WANG)
     assert (old.state, old.conversation_id is not None) == (MessageState.HANDLED, True)
+
+
+async def test_52_a_session_that_ended_before_the_first_start_is_no_word_of_the_resident(
+    desk: Desk, frozen: FrozenClock
+) -> None:
+    refused = {"refused_until": frozen.now + timedelta(days=9), "refused_why": "拒收", "last_inbound_at": None}
+    await desk.house.add_resident(WANG, address={"channel": desk.kf.name, **refused})
+    ended = {"event_type": "session_status_change", "external_userid": WANG, "change_type": 3, "msg_code": "CODE"}
+    row = {"msgid": "old-1", "send_time": desk.wechat.now(), "origin": 4, "msgtype": "event", "event": ended}
+    desk.platform.accounts[ACCOUNT].rows.append(row)
+    frozen.forward(hours=3)
+    await desk.kf.pull()
+    await desk.quiet()
+    address = await desk.house.one(select(ResidentAddress).where(ResidentAddress.address == WANG))
+    assert (address.last_inbound_at, address.refused_why) == (None, "拒收")
+    assert len(await desk.house.heard()) == 1
 
 
 async def test_52_what_came_while_the_program_was_away_is_answered(desk: Desk, frozen: FrozenClock) -> None:
