@@ -405,7 +405,7 @@ async def test_52_a_session_that_ended_before_the_first_start_is_no_word_of_the_
     refused = {"refused_until": frozen.now + timedelta(days=9), "refused_why": "拒收", "last_inbound_at": None}
     await desk.house.add_resident(WANG, address={"channel": desk.kf.name, **refused})
     ended = {"event_type": "session_status_change", "external_userid": WANG, "change_type": 3, "msg_code": "CODE"}
-    row = {"msgid": "old-1", "send_time": desk.wechat.now(), "origin": 4, "msgtype": "event", "event": ended}
+    row = {"msgid": "old-1", "send_time": int(frozen.now.timestamp()), "origin": 4, "msgtype": "event", "event": ended}
     desk.platform.accounts[ACCOUNT].rows.append(row)
     frozen.forward(hours=3)
     await desk.kf.pull()
