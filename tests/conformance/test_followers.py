@@ -116,6 +116,18 @@ async def test_an_account_that_may_not_ask_is_refused_once_and_the_self_check_sa
     assert (await line(small)).good is True
 
 
+async def test_settings_that_were_wrong_for_a_while_do_not_stop_the_comparing(small: Account) -> None:
+    openids = await follow(small, 3)
+    await leaves(small, openids[0])
+    small.wechat.fault(LIST, "errcode", 40164)
+    await jobs.reconcile_followers(small.desk)
+    small.wechat.faults.clear()
+    small.clock.forward(seconds=followers.AGAIN.total_seconds() + 1)
+    await jobs.reconcile_followers(small.desk)
+    assert not (await following(small))[openids[0]]
+    assert (await line(small)).good is True
+
+
 async def test_an_account_that_is_not_verified_does_not_ask_at_all(
     furnished_sqlite_url: str, frozen: FrozenClock
 ) -> None:
