@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 EVERY = timedelta(days=1)
 AGAIN = timedelta(hours=1)  # after an answer that was lost, or a list in which people moved
 REFUSED_FOR = timedelta(days=30)  # an account may be verified one day
-_NOT_FOR_US = frozenset({"40200", "48001"})  # this kind of account has no list, or is not verified
+NOT_FOR_US = frozenset({"40200", "48001"})  # this kind of account has no list, or is not verified
 FEW = 20  # so many may leave in a day however small the account is
 _KNOWN_AT_ONCE = 5000
 _WRITTEN_AT_ONCE = 100  # a resident who writes meanwhile waits for it
@@ -41,7 +41,7 @@ async def reconcile(store: Store, station_id: int, channel: str, keeper: Followe
         listed = await _listed(keeper)
     except SendError as error:
         log.warning("followers not listed", extra={"channel": channel, "code": error.code})
-        if error.code in _NOT_FOR_US:  # for a time-out, a wrong secret and the like the lease is the pause
+        if error.code in NOT_FOR_US:  # for a time-out, a wrong secret and the like the lease is the pause
             async with store.write() as session:
                 await followers.not_listed(session, station_id, channel, error.code, again_at=began_at + REFUSED_FOR)
         return

@@ -27,7 +27,7 @@ from bot.actions import (
     retention,
     wecom_planning,
 )
-from bot.channels.base import Channel, FollowerKeeper, Pulled, SendError, is_mended
+from bot.channels.base import Channel, Failure, FollowerKeeper, Pulled, SendError, is_mended
 from bot.store import search
 from bot.store.engine import Store
 from scheduler import followers as followers_list
@@ -35,6 +35,8 @@ from scheduler import wecom
 from scheduler.mass import MassOutbox
 from scheduler.outbox import PARKED_FOR, Outbox
 from scheduler.wecom import WeComDesk
+
+_MENDED_ONE_DAY = frozenset({Failure.RETRY, Failure.CHANNEL_DOWN})
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +166,7 @@ async def look_up_followers(desk: Desk) -> None:
             told = await keeper.followers([address.address for address in unknown])
         except SendError as error:
             log.warning("followers not looked up", extra={"channel": name, "code": error.code})
-            if error.retryable:
+            if error.failure in _MENDED_ONE_DAY and error.code not in followers_list.NOT_FOR_US:
                 async with desk.store.write() as session:
                     await followers.give_back(session, unknown)
             continue

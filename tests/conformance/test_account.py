@@ -164,10 +164,13 @@ async def test_one_openid_the_platform_does_not_know_spoils_nothing_for_the_othe
     assert len(wechat.calls("user/info/batchget")) == before
 
 
-async def test_a_platform_that_is_busy_is_asked_again_later(account: Account, wechat: FakeWeChat, house: House) -> None:
+@pytest.mark.parametrize("code", [-1, 40164], ids=["busy", "our address is not on its list"])
+async def test_a_platform_that_does_not_answer_now_is_asked_again_later(
+    account: Account, wechat: FakeWeChat, house: House, code: int
+) -> None:
     wechat.follower(OPENID).unionid = "u-wang"
     await account.pusher.event(OPENID, "subscribe", {"EventKey": ""})
-    wechat.fault("user/info/batchget", "errcode", -1, times=1)
+    wechat.fault("user/info/batchget", "errcode", code, times=1)
     await jobs.look_up_followers(account.desk)
     assert (await address(house)).union_id is None
     await jobs.look_up_followers(account.desk)
