@@ -74,7 +74,8 @@ async def try_parked(desk: Desk) -> None:
     async with desk.store.read() as session:
         rows = await parking.over(session, desk.station_id, now=clock.now())
     for row in rows:
-        mended = row.heals or await is_mended(desk.channels.get(row.channel), row.code)
+        is_gone = row.channel not in desk.channels  # from the settings: there is nothing left to mend
+        mended = row.heals or is_gone or await is_mended(desk.channels[row.channel], row.code)
         async with desk.store.write() as session:
             if mended:
                 await parking.unpark(session, desk.station_id, row.channel)

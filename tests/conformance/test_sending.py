@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bot.actions import conversations, ledger, media, parcels, residents, tickets
+from bot.actions import conversations, ledger, media, parcels, parking, residents, tickets
 from bot.actions.audit import Actor
 from bot.actions.conversations import Address
 from bot.actions.tickets import REPLY_CHARACTERS
@@ -597,6 +597,16 @@ async def test_the_red_bar_goes_when_the_credentials_are_right_again_though_noth
     await jobs.try_parked(account.desk)
     assert await parked(account) == []
     assert account.wechat.calls(SEND) == []
+
+
+async def test_the_red_bar_goes_when_the_channel_was_taken_out_of_the_settings(account: Account) -> None:
+    now, station_id = account.clock.now, account.house.station.id
+    async with account.house.store.write() as session:
+        await parking.park(
+            session, station_id, "closed", until=now, code="48001", reason="停用", alarm=True, heals=False, now=now
+        )
+    await jobs.try_parked(account.desk)
+    assert await account.house.all(select(ParkedChannel)) == []
 
 
 async def test_a_permission_that_was_taken_away_is_tried_by_the_next_message_only(account: Account) -> None:
