@@ -84,7 +84,11 @@ class MassOutbox:
             await self._not_submitted(bundle, SendError(Failure.UNKNOWN, "unknown", mass.UNKNOWN_REASON))
         else:
             async with self._store.write() as session:
-                await mass.submitted(session, bundle.id, sent.platform_id, now=clock.now())
+                now = clock.now()
+                await mass.submitted(session, bundle.id, sent.platform_id, now=now)
+                parked_until = (await parking.parked(session, self._station_id)).get(bundle.channel)
+                if parked_until is not None and parked_until <= now:  # it works again
+                    await parking.unpark(session, self._station_id, bundle.channel)
 
     async def _not_submitted(self, bundle: Bundle, error: SendError) -> None:
         log.warning("mass job not submitted", extra={"mass_job": bundle.id, "code": error.code})

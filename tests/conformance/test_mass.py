@@ -20,10 +20,12 @@ from bot.store.models import (
     DeliveryRoute,
     DeliveryState,
     MassJobState,
+    ParkedChannel,
     Resident,
     ResidentAddress,
     StoredMessage,
 )
+from scheduler.outbox import PARKED_FOR
 from tests.conformance.account import Account, opened
 from tests.support.station import CHANNEL, FrozenClock, until
 
@@ -626,3 +628,15 @@ async def test_a_reply_does_not_wait_for_a_mass_call(account: Account) -> None:
     assert account.texts("o-chat") == ["马上到"]
     assert not sending.done()
     await sending
+
+
+async def test_the_red_bar_goes_when_a_mass_message_went_though_nobody_writes(account: Account) -> None:
+    await account.people(3)
+    await warn(account)
+    account.wechat.fault(SEND, "errcode", 48001, times=1)
+    await account.works()
+    assert [row.code for row in await account.house.all(select(ParkedChannel))] == ["48001"]
+    account.clock.forward(seconds=PARKED_FOR.total_seconds() + 1)
+    await account.works()
+    assert [call.errcode for call in account.wechat.calls(SEND)] == [48001, 0]
+    assert await account.house.all(select(ParkedChannel)) == []
