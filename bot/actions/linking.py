@@ -187,6 +187,8 @@ async def merge(
         details = {"resident": other.id, "how": how, "addresses": moved}
         await record(session, actor, "resident.merged", f"resident:{kept.id}", details=details)
     await session.flush()
+    if not kept.wants_warnings:
+        await residents.stop_waiting_warnings(session, kept)
     await ownership.settle_owner(session, station_id, kept.id)
     return kept
 

@@ -128,8 +128,13 @@ async def set_wants_warnings(session: AsyncSession, resident: Resident, wanted: 
         resident.wants_warnings = wanted
         await record(session, actor, "resident.warnings", f"resident:{resident.id}", details={"wanted": wanted})
     if not wanted:
-        his = and_(Delivery.resident_id == resident.id, Delivery.broadcast_id.is_not(None), ~_is_given_away())
-        await _skip_waiting(session, his, "居民已选择不再接收提醒")
+        await stop_waiting_warnings(session, resident)
+
+
+async def stop_waiting_warnings(session: AsyncSession, resident: Resident) -> None:
+    """He wants no warnings: those that wait for him do not leave."""
+    his = and_(Delivery.resident_id == resident.id, Delivery.broadcast_id.is_not(None), ~_is_given_away())
+    await _skip_waiting(session, his, "居民已选择不再接收提醒")
 
 
 def _is_given_away() -> ColumnElement[bool]:

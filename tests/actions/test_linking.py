@@ -353,6 +353,17 @@ async def test_6_who_is_merged_while_a_warning_waits_gets_it_once(any_house: Hou
     assert sorted(row.state for row in rows) == [DeliveryState.SENT, DeliveryState.SKIPPED]
 
 
+async def test_who_refused_warnings_at_one_address_gets_none_that_waits_at_the_other(any_house: House) -> None:
+    await any_house.hear(QUESTION, HERE)
+    await any_house.hear("退订", THERE)
+    await sending(any_house)
+    await link(any_house)
+    await any_house.work()
+    assert not any("不要转账" in text for text in any_house.channel.texts)
+    (delivery,) = [row for row in await any_house.deliveries() if row.broadcast_id]
+    assert (delivery.state, delivery.reason) == (DeliveryState.SKIPPED, "居民已选择不再接收提醒")
+
+
 # -- the platform's number --------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ from bot.store.models import (
     ResidentAddress,
     StoredMessage,
 )
+from scheduler import jobs
 from scheduler.outbox import PARKED_FOR
 from tests.conformance.account import Account, opened
 from tests.support.station import CHANNEL, FrozenClock, until
@@ -640,3 +641,17 @@ async def test_the_red_bar_goes_when_a_mass_message_went_though_nobody_writes(ac
     await account.works()
     assert [call.errcode for call in account.wechat.calls(SEND)] == [48001, 0]
     assert await account.house.all(select(ParkedChannel)) == []
+
+
+async def test_who_refuses_warnings_when_the_list_is_out_is_shown_as_what_the_platform_did(account: Account) -> None:
+    first, *_ = await account.people(3)
+    await warn(account)
+    await jobs.move_broadcasts(account.desk)
+    async with account.house.store.write() as session:
+        bundle = await mass.claim(session, account.house.station.id, now=account.clock.now)
+    assert bundle is not None
+    await account.hears("退订", first)
+    async with account.house.store.write() as session:
+        await mass.submitted(session, bundle.id, "100", now=account.clock.now)
+    await account.works()
+    assert {row.state for row in await account.rows(route=DeliveryRoute.MASS)} == {DeliveryState.SENT}
