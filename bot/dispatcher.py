@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 GRACE_SECONDS = 0.5  # an answer being written when the time is up is worth waiting for
 BESIDE_CHARACTERS = 560  # of what one answer holds, for what goes along with a reply: some for what stands between
 CONFIRM_PAUSE_SECONDS = 0.1  # confirmations of one moment are written together
+CONFIRM_TRIES = 7  # each after twice the pause: 13 seconds in all, of a lease of 20
 APOLOGY = Reply("抱歉，系统刚才出了点小问题。您的消息已经收到，我们会尽快回复您。情况紧急请直接拨打110。")
 
 RouteFunction = Callable[[Context], Awaitable[Answer]]
@@ -303,10 +304,21 @@ class Dispatcher:
             return await turns.write(session, batch, now=clock.now())
 
     async def _mark_sent(self) -> None:
-        await asyncio.sleep(CONFIRM_PAUSE_SECONDS)  # let others of this moment come along
-        said, self._said = self._said, []
-        async with self._runtime.store.write() as session:
-            await turns.mark_sent(session, said, now=clock.now())
+        """What is not written down before its lease ends is said again by the outbox: a moment without the database
+        must not be enough for that."""
+        for tried in range(1, CONFIRM_TRIES + 1):
+            await asyncio.sleep(CONFIRM_PAUSE_SECONDS * 2 ** (tried - 1))  # first: let others of this moment come along
+            said, self._said = self._said, []
+            if not said:
+                return
+            try:
+                async with self._runtime.store.write() as session:
+                    await turns.mark_sent(session, said, now=clock.now())
+                return
+            except Exception as error:
+                log.warning("confirmations not written", extra={"count": len(said), "error": type(error).__name__})
+                if tried < CONFIRM_TRIES:
+                    self._said = said + self._said
 
     def _confirmed(self, delivery_id: int) -> None:
         self._said.append(delivery_id)

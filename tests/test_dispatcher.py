@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, text
 
 import handlers
-from bot.actions import broadcasts, conversations, ledger, tickets
+from bot.actions import broadcasts, conversations, ledger, tickets, turns
 from bot.actions.audiences import Audience
 from bot.actions.audit import Actor
 from bot.actions.broadcasts import Draft
@@ -93,6 +93,29 @@ async def test_an_unconfirmed_answer_is_sent_later_and_a_confirmed_one_is_not(
     frozen.forward(seconds=21)
     await any_house.work()
     assert [given.address for given in any_house.channel.given] == ["o-unconfirmed"]
+
+
+async def test_an_answer_is_not_said_twice_because_the_database_was_away_for_a_moment(
+    any_house: House, frozen: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_down, tried = turns.mark_sent, 0
+
+    async def away_at_first(session: Any, delivery_ids: Any, *, now: Any) -> None:
+        nonlocal tried
+        tried += 1
+        if tried < 3:
+            raise OSError("connection refused")
+        await write_down(session, delivery_ids, now=now)
+
+    monkeypatch.setattr(turns, "mark_sent", away_at_first)
+    for sender in ("o-1", "o-2"):
+        ready = await any_house.feed(text_message(QUESTION, sender))
+        assert ready is not None
+        ready.confirm()
+    await any_house.dispatcher.close()
+    frozen.forward(seconds=21)
+    await any_house.work()
+    assert any_house.channel.given == []
 
 
 async def test_messages_of_one_resident_are_handled_one_after_the_other_in_their_order(house: House) -> None:
