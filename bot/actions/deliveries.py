@@ -148,7 +148,7 @@ async def put_off(session: AsyncSession, parcel: Parcel, code: str, reason: str,
 
 async def hold(session: AsyncSession, parcel: Parcel, code: str, reason: str, *, rules: Rules) -> None:
     """The platform says: only after the resident's next message; `release_held` lets it go then."""
-    now = clock.now()
+    now, is_told = clock.now(), False
     async for one, delivery in _under_way(session, parcel):
         broadcast = await session.get(Broadcast, one.broadcast_id) if one.broadcast_id is not None else None
         until = waits_until(delivery, broadcast)
@@ -157,8 +157,8 @@ async def hold(session: AsyncSession, parcel: Parcel, code: str, reason: str, *,
             continue
         delivery.state, delivery.waits, delivery.retry_at = DeliveryState.QUEUED, True, until
         delivery.code, delivery.reason = code[:20], WAITS_REASON
-        if rules.notice and broadcast is None and one is parcel:  # one notice for all
-            await tell(session, delivery, rules, now)
+        if rules.notice and broadcast is None and not is_told:  # one notice for all
+            is_told = await tell(session, delivery, rules, now)
 
 
 async def resend(session: AsyncSession, failed_delivery: Delivery) -> Delivery:

@@ -77,12 +77,15 @@ async def hold_back(
     await promise(session, list(told.values()), rules, now)
 
 
-async def tell(session: AsyncSession, delivery: Delivery, rules: Rules, now: datetime) -> None:
-    """Tell the resident that a message of an officer waits, once until he writes again."""
+async def tell(session: AsyncSession, delivery: Delivery, rules: Rules, now: datetime) -> bool:
+    """Tell the resident that a message of an officer waits, once until he writes again. False: it is not an officer's,
+    or he has been told."""
     address = await session.get_one(ResidentAddress, delivery.address_id)
     message = await session.get_one(StoredMessage, delivery.message_id)
-    if message.author is Author.OFFICER and address.notified_at is None:
-        await promise(session, [delivery], {delivery.channel: rules}, now)
+    if message.author is not Author.OFFICER or address.notified_at is not None:
+        return False
+    await promise(session, [delivery], {delivery.channel: rules}, now)
+    return True
 
 
 async def release_held(session: AsyncSession, address_ids: Sequence[int], *, now: datetime) -> None:

@@ -841,6 +841,23 @@ async def test_who_cannot_be_reached_is_told_once_that_a_message_waits(furnished
         assert account.texts() == ["请回电\n\n请尽快"]
 
 
+async def test_he_is_told_of_an_officer_s_words_that_were_joined_to_the_bot_s(
+    furnished_url: str, frozen: FrozenClock
+) -> None:
+    async with opened(furnished_url, frozen, notice=TEMPLATE) as account:
+        account.wechat.notices.add_template("TPL-WAITS", ("thing1", "time2", "thing3"))
+        ticket = await in_talk(account)
+        async with account.house.store.write() as session:
+            talk = await conversations.find(session, account.house.station.id, Address(CHANNEL, WANG))
+            assert talk is not None
+            await conversations.say(session, talk, Reply("工单已受理"), author=Author.BOT, now=frozen.now)
+        await account.officer_says(ticket, "请回电", "请尽快")
+        account.wechat.fault(SEND, "errcode", 45015, times=1)
+        await account.works()
+        assert [row.waits for row in await account.rows(DeliveryState.QUEUED)] == [True] * 3
+        assert [row.state for row in await notices(account)] == [DeliveryState.SENT]
+
+
 async def test_a_notice_is_not_sent_when_no_template_is_set(account: Account) -> None:
     await waiting_reply(account)
     assert await notices(account) == []
