@@ -127,7 +127,7 @@ async def take_for_response(
         .limit(_MOST_IN_RESPONSE)
         .with_for_update(of=Delivery, skip_locked=True)
     )
-    found: Sequence[tuple[int, str, Broadcast | None]] = (await session.execute(query)).tuples().all()
+    found: list[Any] = list(await session.execute(query))
     rows = [
         (delivery_id, words if broadcast is None else broadcast_text(broadcast))
         for delivery_id, words, broadcast in found
