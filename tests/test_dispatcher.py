@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 import handlers
 from bot.actions import tickets
@@ -13,7 +14,7 @@ from bot.dispatcher import APOLOGY
 from bot.message import MessageKind, Reply
 from bot.router import Answer, Context
 from bot.store import access
-from bot.store.models import DeliveryRoute, DeliveryState, MessageState, Priority
+from bot.store.models import Conversation, DeliveryRoute, DeliveryState, MessageState, Priority
 from scheduler import jobs
 from tests.support.station import WANG, FrozenClock, House, somebody_waits, text_message
 
@@ -213,6 +214,18 @@ async def test_an_officer_at_work_and_a_call_for_help_do_not_lock_each_other_out
         assert "正在转账给骗子" in str(await calling)
         assert (await house.tickets())[0].priority is Priority.URGENT
         assert {row.attempts for row in await house.heard()} == {0}
+
+
+async def test_many_who_write_for_the_first_time_at_one_moment_are_each_met_once(any_house: House) -> None:
+    known = await any_house.add_resident("o-3", name="王小明", birth_year=1950)  # from the station's list
+    answers = await asyncio.gather(*(any_house.hear(QUESTION, f"o-{n % 20}") for n in range(40)))
+    assert all(TITLE in str(answer) for answer in answers)
+    heard = await any_house.heard()
+    assert len({row.conversation_id for row in heard}) == 20
+    assert len({(row.conversation_id, row.address) for row in heard}) == 20
+    async with any_house.store.read() as session:
+        met = (await session.execute(select(Conversation).where(Conversation.resident_id == known))).scalars().all()
+    assert [row.id for row in met] == [row.conversation_id for row in heard if row.address == "o-3"][:1]
 
 
 async def test_two_processes_that_meet_a_new_resident_at_once_have_one_conversation_with_him(
