@@ -24,6 +24,8 @@ def ask(arguments: Namespace) -> None:
         print(f"{said}\n  decision: {match.decision}   topic: {match.topic or '-'}")
         for candidate in match.candidates:
             print(f"  {candidate.score:6.3f}  {candidate.topic}  {candidate.title}")
+        if match.perhaps is not None:
+            print(f"  perhaps: {match.perhaps}")
         print(f"  decided by: {' '.join(match.words) or '-'}\n")
         print("\n".join(f"    {line}" for line in reply.splitlines()) + "\n")
 
@@ -38,6 +40,11 @@ def _load() -> Knowledge:
 def _reply(knowledge: Knowledge, match: Match) -> str:
     """The words a resident would read first; what the queue adds depends on the queue."""
     english = match.language == "en"
+    line = "" if match.perhaps is None else text("perhaps", english=english) + "\n\n"
+    return line + _plain_reply(knowledge, match, english)
+
+
+def _plain_reply(knowledge: Knowledge, match: Match, english: bool) -> str:
     if match.topic is not None and match.decision is Decision.URGENT:
         return knowledge.emergency_card(match.topic, match.language)
     if match.topic is not None and match.decision in _TOPIC_ANSWERS:
