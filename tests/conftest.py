@@ -16,13 +16,11 @@ from jinja2 import BytecodeCache, Environment
 from jinja2.bccache import Bucket
 from playwright.async_api import Browser, Page
 from sqlalchemy import Engine
-from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from knowledge import Knowledge
 from tests.support import browser as browsers
 from tests.support import leaks, ports, postgres, station
-from tests.support.sqlite import OneWayCursor
 
 settings.register_profile("shared machine", deadline=None)  # how long an example takes says nothing there
 settings.load_profile("shared machine")
@@ -130,7 +128,6 @@ def statements_compiled_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bot.store.engine.create_async_engine", sharing)
-        patch.setattr(AsyncAdapt_aiosqlite_connection, "_cursor_cls", OneWayCursor)
         yield
 
 

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from argon2 import PasswordHasher
-from playwright.async_api import FilePayload, Page, expect
+from playwright.async_api import FilePayload, Page, Route, expect
 
 from bot.actions import officers
 from bot.actions.audit import Actor
@@ -158,6 +158,27 @@ async def test_a_reply_refused_because_a_colleague_was_faster_is_not_lost(
 
 
 @pytest.mark.slow
+async def test_what_the_resident_says_while_a_page_is_on_its_way_is_on_it(
+    people: browsers.People, sqlite_url: str
+) -> None:
+    async with station(sqlite_url, people) as (house, root):
+        await house.hear(HELP)
+        page = await people.open("phone", base_url=root)
+        await log_in(page, "zhang")
+        await page.goto(f"/console/tickets/{(await house.tickets())[0].id}")
+
+        async def slowly(route: Route) -> None:
+            made = await route.fetch()  # the page after taking, as it was made
+            async with page.expect_response(re.compile("/timeline|/console/tickets/")):
+                await house.hear("他又打电话来了")  # the page that is open shows it
+            await route.fulfill(response=made)
+
+        await page.route("**/take", slowly)
+        await page.get_by_role("button", name="接手").click()
+        await expect(page.get_by_label("回复居民")).to_be_visible()
+        await expect(page.get_by_text("他又打电话来了")).to_be_visible()
+
+
 async def test_pictures_and_canned_replies(people: browsers.People, sqlite_url: str) -> None:
     png = bytes.fromhex(
         "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c63606060600000000500"

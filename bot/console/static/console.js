@@ -35,6 +35,9 @@
     for (const element of all("[data-live-on]:not([data-live-unless-typing])")) htmx.trigger(element, "live");
   };
 
+  // So too between the making of a page that was put in place of this one and its arrival: the stream went on meanwhile.
+  document.addEventListener("htmx:afterSettle", (event) => { if (event.detail.boosted) catchUp(); });
+
   const say = (words, link) => {
     const place = find("#offline");
     if (!place) return;
