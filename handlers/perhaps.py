@@ -11,6 +11,7 @@ HAPPENING = {  # by: in English; the label stands in the line too
     False: Choice("正在发生", "正在发生"),
     True: Choice("It is happening now", "it is happening now"),
 }
+_LINK_CHARACTERS = 130  # the longest address behind the choice, and the other choices in plain words
 _WORDS = frozenset(
     (
         "正在发生", "是的，正在发生", "是的正在发生", "正在发生中", "现在正在发生", "正在發生",
@@ -20,8 +21,8 @@ _WORDS = frozenset(
 
 
 def room(match: Match | None) -> int:
-    """How many characters the line takes from an answer."""
-    return 0 if match is None or match.perhaps is None else len(_line(match.language == "en"))
+    """How many characters the line takes from an answer: it must stay tappable where choices are links."""
+    return 0 if match is None or match.perhaps is None else len(_line(match.language == "en")) + _LINK_CHARACTERS
 
 
 def asked_along(context: Context, answer: Answer) -> Answer:

@@ -10,7 +10,7 @@ from bot.store.models import Priority, Ticket
 from handlers.perhaps import HAPPENING
 from handlers.texts import text
 from knowledge import Knowledge
-from tests.support.station import FrozenClock, House
+from tests.support.station import FrozenClock, House, text_message
 
 TAKEN = "身份证被他抢走了不还"  # answered
 SMASHING = "隔壁在砸东西"  # goes to an officer
@@ -122,10 +122,10 @@ async def test_with_the_knowledge_as_it_is_shipped(
     furnished_sqlite_url: str, frozen: FrozenClock, knowledge: Knowledge
 ) -> None:
     async with House.opened(furnished_sqlite_url, knowledge=knowledge) as house:
-        reply = await house.hear("隔壁小孩哭了一晚上好像被打")
-        assert reply is not None
-        assert reply.startswith(LINE)
-        assert len(reply) <= 600
+        ready = await house.feed(text_message("隔壁小孩哭了一晚上好像被打"))
+        assert ready is not None
+        assert ready.reply.text.startswith(LINE)
+        assert ">正在发生</a>”" in with_choices(ready.reply)  # there is room for it beside the whole answer
         await house.hear("正在发生")
         (ticket,) = await house.tickets()
         assert (ticket.priority, ticket.topic) == (Priority.URGENT, "emergency.domestic")
