@@ -296,7 +296,7 @@ class Dispatcher:
         async with self._runtime.store.write() as session:
             now, station_id = clock.now(), self._runtime.station.id
             in_order = sorted(set(batch), key=astuple)  # two processes that meet the same people never wait in a circle
-            made = {where: await conversations.ensure(session, station_id, where, now=now) for where in in_order}
+            made = await conversations.ensure_many(session, station_id, in_order, now=now)
             return [made[where] for where in batch]
 
     async def _write(self, batch: Sequence[Decided]) -> Sequence[Written]:

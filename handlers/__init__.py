@@ -12,6 +12,7 @@ from handlers import (
     media,
     menu,
     numbered,
+    perhaps,
     questions,
     registration,
     tapped,
@@ -41,7 +42,8 @@ GIVEN_UP_SUBJECT = "机器人多次处理失败，请民警查看原文"
 
 async def answer(context: Context) -> Answer:
     """The station's answer to one message."""
-    return await route(ROUTERS, numbered.in_words(tapped.in_words(context)))
+    context = numbered.in_words(tapped.in_words(context))
+    return perhaps.asked_along(context, await route(ROUTERS, context))
 
 
 async def give_up(turn: Turn) -> None:

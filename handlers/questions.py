@@ -6,6 +6,7 @@ from dataclasses import replace
 from bot.actions import referrals
 from bot.message import TEXT_LIMIT_CHARACTERS, Choice, Reply
 from bot.router import Answer, Context, Router, Turn, has_text, in_dialogue, says
+from handlers import perhaps
 from handlers.feedback import feedback_choices
 from handlers.menu import OFFICER_CHOICE
 from handlers.queue import answer_with_queue, hand_over
@@ -59,7 +60,7 @@ def answer_topic(context: Context, topic: str, decision: Decision, match: Match 
     also = ""
     if match is not None and match.also:
         also = "\n\n" + text("also", english=english, title=title_of(context, match.also))
-    room = _ROOM.get(decision, 0) + len(also)
+    room = _ROOM.get(decision, 0) + len(also) + perhaps.room(match)
     body = (
         context.knowledge.answer(
             topic,

@@ -203,11 +203,15 @@ def _count(figures: dict[str, tuple[int, int]], prediction: Prediction) -> None:
 
     question, match = prediction.question, prediction.match
     label = question.label
+    if not label.startswith(("emergency.", NEAR_MISS)):
+        add("calm as perhaps", match.perhaps is not None)
     if label.startswith("emergency."):
         add("urgent recognised", match.decision is Decision.URGENT)
+        add("urgent or perhaps", match.decision is Decision.URGENT or match.perhaps is not None)
         add("urgent kind", match.topic == label)
     elif label.startswith(NEAR_MISS):
         add("near-misses raised", match.decision is Decision.URGENT)
+        add("near-misses perhaps", match.perhaps is not None)
         add("near-misses right", is_right(prediction))
     elif label == "none":
         add("none answered", match.decision in ANSWERS)
@@ -279,6 +283,7 @@ def explain(match: Match, reply: str = "") -> dict[str, object]:
         "reply": reply or match.reply or "",
         "facet": match.facet,
         "also": match.also,
+        "perhaps": match.perhaps,
         "language": match.language,
         "words": list(match.words),
     }

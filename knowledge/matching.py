@@ -63,6 +63,7 @@ class Match:
     language: str  # 'zh' or 'en'
     also: str | None  # a second matter in the same message
     reply: str | None  # for 'chat': the line to say, '' for none
+    perhaps: str | None = None  # not urgent, but it may be a call for help: the emergency.* id it would be
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Bands:
     urgent: float = 0.0  # at least this much danger: urgent; low, because a missed one is worse than a false alarm
     urgent_in_context: float = 0.0  # the same for a second message that plainly goes on about the topic before it:
     fits_context: float = 0.4  # a topic of the same family is at least this likely
+    perhaps: float = math.inf  # at least this much danger: ask whether it happens now
     sure: float = 0.3  # at least this chance of the best topic: answer, below: ask back
     guess: float = 0.02  # below: not even worth asking back
     none_by_topics: float = 1.0  # how much each sign counts for "no topic": the log-chance of the kinds of none,
@@ -194,7 +196,10 @@ class Matcher:
                 self._second(reading, kind, errands_only=True),
                 None,
             )
-        return self._decide(reading, weighed, chances, candidates, facet, doubt)
+        calm = self._decide(reading, weighed, chances, candidates, facet, doubt)
+        if danger < self._bands.perhaps or calm.decision is Decision.CHAT:
+            return calm
+        return replace(calm, perhaps=self._urgent_kind(weighed))
 
     def _doubt(self, weighed: Weighed, chances: Floats) -> float:
         """How much speaks for "no topic", on the scale of none_sure and none_likely."""

@@ -35,6 +35,7 @@ _LOST_TO_NONE = 0.015  # of messages with a topic, taken for none
 _ASKED_BACK = 0.10  # of messages with a topic, asked back because they may have none
 _URGENT_FOUND = 0.86  # of emergencies; more would raise too many quarrels and leaks of last year
 _URGENT_FOUND_IN_CONTEXT = 0.60
+_PERHAPS = 0.07  # of what is no emergency, asked whether it happens now
 _HARD_WEIGHT, _HARD_SIGNS_WEIGHT = 5.0, 10.0  # of texts that only sound urgent: in the guard, among the signs
 _ASKS_TO_A_CHANGE = 2  # second messages mostly go on about the first
 _LEAVING_WEIGHT = 2.0  # those that lead to a topic beside the first: rarer in the entries than in what residents write
@@ -118,7 +119,8 @@ def near_copies(examples: Sequence[Example]) -> dict[str, str]:
             others.append(example.text)
         for other, count in common.items():
             if count >= _NEAR_COPY * len(own | pairs[other]):
-                heads[head(example.text)] = head(other)
+                first, second = sorted((head(example.text), head(other)))  # in whatever order they are found
+                heads[second] = first
     return {text: head(text) for text in heads}
 
 
@@ -331,7 +333,8 @@ def fit_none(topics: HeldOut, families: HeldOut, sharpness: float) -> dict[str, 
 def fit_urgent(
     urgent: HeldOut, topics: HeldOut, sharpness: float, hard: frozenset[str], tones: Mapping[str, Floats]
 ) -> tuple[Floats, dict[str, float]]:
-    """How the signs of danger count (logistic), and the bands: they find so many of the emergencies.
+    """How the signs of danger count (logistic), and the bands: they find so many of the emergencies, and below that
+    ask about so many of the others.
 
     `hard` are the texts that only sound urgent; they weigh more, because there are few.
     """
@@ -344,10 +347,14 @@ def fit_urgent(
     weight = np.array([_HARD_SIGNS_WEIGHT if text in hard else 1.0 for text in urgent.texts])
     fitted = LogisticRegression(class_weight="balanced", max_iter=3000).fit(signs, right, sample_weight=weight)
     weights = fitted.coef_[0].astype(np.float32)
-    found = (signs @ weights)[right]
+    every = signs @ weights
+    found, calm = every[right], every[~right]
+    threshold = float(np.quantile(found, 1 - _URGENT_FOUND))
+    raised = float((calm >= threshold).mean())
     return weights, {
-        "urgent": float(np.quantile(found, 1 - _URGENT_FOUND)),
+        "urgent": threshold,
         "urgent_in_context": float(np.quantile(found, 1 - _URGENT_FOUND_IN_CONTEXT)),
+        "perhaps": float(np.quantile(calm, 1 - raised - _PERHAPS)),
     }
 
 

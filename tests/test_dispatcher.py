@@ -19,7 +19,7 @@ from bot.message import MessageKind, Reply
 from bot.reach import Grant, Rules
 from bot.router import Answer, Context
 from bot.store import access
-from bot.store.models import DeliveryRoute, DeliveryState, MessageState, Priority, ResidentAddress
+from bot.store.models import Conversation, DeliveryRoute, DeliveryState, MessageState, Priority, ResidentAddress
 from scheduler import jobs
 from tests.support.station import WANG, FrozenClock, House, somebody_waits, text_message
 
@@ -289,6 +289,18 @@ async def test_a_resident_who_writes_while_a_warning_arrives_and_the_outbox_do_n
         await sending
         (delivery,) = [row for row in await house.deliveries() if row.broadcast_id]
         assert delivery.state is DeliveryState.SENT
+
+
+async def test_many_who_write_for_the_first_time_at_one_moment_are_each_met_once(any_house: House) -> None:
+    known = await any_house.add_resident("o-3", name="王小明", birth_year=1950)  # from the station's list
+    answers = await asyncio.gather(*(any_house.hear(QUESTION, f"o-{n % 20}") for n in range(40)))
+    assert all(TITLE in str(answer) for answer in answers)
+    heard = await any_house.heard()
+    assert len({row.conversation_id for row in heard}) == 20
+    assert len({(row.conversation_id, row.address) for row in heard}) == 20
+    async with any_house.store.read() as session:
+        met = (await session.execute(select(Conversation).where(Conversation.resident_id == known))).scalars().all()
+    assert [row.id for row in met] == [row.conversation_id for row in heard if row.address == "o-3"][:1]
 
 
 async def test_two_processes_that_meet_a_new_resident_at_once_have_one_conversation_with_him(

@@ -45,16 +45,14 @@ _LOADED = (  # what a decision about a conversation looks at, in one query
     joinedload(Conversation.address),
     joinedload(Conversation.owner),
 )
-_AT_ADDRESSES = (  # made once: for a few rows, to put a statement together costs more than to run it
-    select(Conversation)
-    .join(Conversation.address)
-    .where(
-        ResidentAddress.station_id == bindparam("station_id"),
-        ResidentAddress.channel.in_(bindparam("channels", expanding=True)),
-        ResidentAddress.address.in_(bindparam("addresses", expanding=True)),
-    )
-    .options(*_LOADED)
+_IS_AT = (
+    ResidentAddress.station_id == bindparam("station_id"),
+    ResidentAddress.channel.in_(bindparam("channels", expanding=True)),
+    ResidentAddress.address.in_(bindparam("addresses", expanding=True)),
 )
+# Made once: for a few rows, to put a statement together costs more than to run it.
+_CONVERSATIONS_AT = select(Conversation).join(Conversation.address).where(*_IS_AT).options(*_LOADED)
+_KNOWN_AT = select(ResidentAddress.channel, ResidentAddress.address).where(*_IS_AT)
 
 
 async def find(session: AsyncSession, station_id: int, where: Address, *, lock: bool = False) -> Conversation | None:
@@ -76,16 +74,17 @@ async def find(session: AsyncSession, station_id: int, where: Address, *, lock: 
 
 async def find_many(session: AsyncSession, station_id: int, places: Sequence[Address]) -> list[Conversation | None]:
     """The conversations at many addresses, in their order; None where there is none yet."""
-    rows = await session.execute(
-        _AT_ADDRESSES,
-        {
-            "station_id": station_id,
-            "channels": list({where.channel for where in places}),
-            "addresses": list({where.address for where in places}),
-        },
-    )
+    rows = await session.execute(_CONVERSATIONS_AT, _key_of(station_id, places))
     found = {Address(row.channel, row.address.address): row for row in rows.unique().scalars()}
     return [found.get(where) for where in places]
+
+
+def _key_of(station_id: int, places: Sequence[Address]) -> dict[str, Any]:
+    return {
+        "station_id": station_id,
+        "channels": list({where.channel for where in places}),
+        "addresses": list({where.address for where in places}),
+    }
 
 
 def where_met(spoken: Sequence[Conversation], otherwise: int, now: datetime) -> Conversation:
@@ -114,6 +113,46 @@ async def ensure(session: AsyncSession, station_id: int, where: Address, *, now:
     return await _made(session, station_id, where)
 
 
+async def ensure_many(
+    session: AsyncSession, station_id: int, places: Sequence[Address], *, now: datetime
+) -> dict[Address, Conversation]:
+    """As `ensure`, for many who write for the first time at one moment, each place once: a few statements for all."""
+    known = await session.execute(_KNOWN_AT, _key_of(station_id, places))
+    met = {Address(channel, address) for channel, address in known}
+    with suppress(IntegrityError):  # another process met one of them at this moment: then one after the other, below
+        async with session.begin_nested():
+            await _meet(session, station_id, [where for where in places if where not in met], now)
+    found = zip(places, await find_many(session, station_id, places), strict=True)
+    return {where: row or await ensure(session, station_id, where, now=now) for where, row in found}
+
+
+async def _meet(session: AsyncSession, station_id: int, strangers: Sequence[Address], now: datetime) -> None:
+    residents = [Resident(station_id=station_id, created_at=now) for _ in strangers]
+    session.add_all(residents)
+    await session.flush()
+    addresses = [
+        ResidentAddress(
+            station_id=station_id, resident_id=resident.id, channel=where.channel, address=where.address, created_at=now
+        )
+        for resident, where in zip(residents, strangers, strict=True)
+    ]
+    session.add_all(addresses)
+    await session.flush()
+    session.add_all(_conversation_at(address, now) for address in addresses)
+    await session.flush()
+
+
+def _conversation_at(address: ResidentAddress, now: datetime, owner_id: int | None = None) -> Conversation:
+    return Conversation(
+        station_id=address.station_id,
+        address_id=address.id,
+        resident_id=address.resident_id,
+        channel=address.channel,
+        owner_id=owner_id,
+        created_at=now,
+    )
+
+
 async def _make(session: AsyncSession, station_id: int, where: Address, now: datetime) -> None:
     query = select(ResidentAddress).where(
         ResidentAddress.station_id == station_id,
@@ -121,28 +160,11 @@ async def _make(session: AsyncSession, station_id: int, where: Address, now: dat
         ResidentAddress.address == where.address,
     )
     address = (await session.execute(query)).scalar_one_or_none()  # known, though nothing was ever said there
-    owner_id = None
-    if address is not None:  # an officer may hold what he says at another address of his
-        owner_id = await _owner_elsewhere(session, address)
-    else:
-        resident = Resident(station_id=station_id, created_at=now)
-        session.add(resident)
-        await session.flush()
-        address = ResidentAddress(
-            station_id=station_id, resident_id=resident.id, channel=where.channel, address=where.address, created_at=now
-        )
-        session.add(address)
-        await session.flush()
-    session.add(
-        Conversation(
-            station_id=station_id,
-            address_id=address.id,
-            resident_id=address.resident_id,
-            channel=where.channel,
-            owner_id=owner_id,
-            created_at=now,
-        )
-    )
+    if address is None:
+        await _meet(session, station_id, [where], now)
+        return
+    # An officer may hold what he says at another address of his.
+    session.add(_conversation_at(address, now, await _owner_elsewhere(session, address)))
     await session.flush()
 
 

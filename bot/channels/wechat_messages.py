@@ -221,13 +221,13 @@ def _kept(fields: Fields, *names: str) -> dict[str, str]:
 def with_choices(reply: Reply) -> str:
     """The words of a reply, its choices tappable: where they stand in the words, the others in a line below.
 
-    Where links make it too long the line has plain words, and where that is too long there is none.
+    Where links make it too long the line has plain words, then the words as well, and then there is no line.
     """
     if not reply.choices:
         return reply.text
     linked, rest = _linked(reply)
     plain = [choice.send for choice in rest if not choice.send.isdecimal()]  # a bare number says nothing
-    for text, line in ((linked, map(_link, rest)), (reply.text, plain)):
+    for text, line in ((linked, map(_link, rest)), (linked, plain), (reply.text, plain)):
         whole = "\n\n▸ ".join(part for part in (text, _BETWEEN.join(line)) if part)
         if fits_passive(whole):
             return whole

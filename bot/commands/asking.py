@@ -4,6 +4,7 @@ import json
 from argparse import Namespace
 
 from bot.commands import CommandError
+from bot.message import TEXT_LIMIT_CHARACTERS
 from handlers.texts import text
 from knowledge import Decision, Knowledge, KnowledgeError, Match, evaluate, explain, read_questions, write_predictions
 
@@ -24,6 +25,8 @@ def ask(arguments: Namespace) -> None:
         print(f"{said}\n  decision: {match.decision}   topic: {match.topic or '-'}")
         for candidate in match.candidates:
             print(f"  {candidate.score:6.3f}  {candidate.topic}  {candidate.title}")
+        if match.perhaps is not None:
+            print(f"  perhaps: {match.perhaps}")
         print(f"  decided by: {' '.join(match.words) or '-'}\n")
         print("\n".join(f"    {line}" for line in reply.splitlines()) + "\n")
 
@@ -37,11 +40,16 @@ def _load() -> Knowledge:
 
 def _reply(knowledge: Knowledge, match: Match) -> str:
     """The words a resident would read first; what the queue adds depends on the queue."""
+    line = "" if match.perhaps is None else text("perhaps", english=match.language == "en") + "\n\n"
+    return line + _after_line(knowledge, match, TEXT_LIMIT_CHARACTERS - len(line))
+
+
+def _after_line(knowledge: Knowledge, match: Match, room: int) -> str:
     english = match.language == "en"
     if match.topic is not None and match.decision is Decision.URGENT:
         return knowledge.emergency_card(match.topic, match.language)
     if match.topic is not None and match.decision in _TOPIC_ANSWERS:
-        return knowledge.answer(match.topic, facet=match.facet, language=match.language)
+        return knowledge.answer(match.topic, facet=match.facet, language=match.language, limit=room)
     if match.decision is Decision.CLARIFY:
         options = "\n".join(f"{n}. {candidate.title}" for n, candidate in enumerate(match.candidates[:3], 1))
         return text("clarify", english=english, options=options)

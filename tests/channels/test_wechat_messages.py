@@ -240,6 +240,8 @@ def test_choices_never_make_an_answer_too_long_for_its_response() -> None:
     choices = (Choice("找民警", "找民警"), Choice("有用", "有用"))
     assert with_choices(Reply("好" * 560, choices)) == "好" * 560 + "\n\n▸ 找民警 · 有用"
     assert with_choices(Reply("好" * 600, choices)) == "好" * 600
+    named = "或者找民警。" + "好" * 460  # what the words name is tappable first
+    assert with_choices(Reply(named, choices)) == named.replace("找民警", link("找民警", "找民警")) + "\n\n▸ 有用"
 
 
 @pytest.mark.parametrize("text", ["好" * 600, "a" * 600, "😀" * 500])

@@ -16,7 +16,7 @@ from bot.store.models import (
     Ticket,
     TicketState,
 )
-from handlers import clarify, menu, questions, registration
+from handlers import clarify, menu, perhaps, questions, registration
 from scheduler import jobs
 from tests.support.rows import first_fast
 from tests.support.station import PHONE, WANG, FrozenClock, House, event, text_message
@@ -222,6 +222,7 @@ def test_english_choices_are_english() -> None:
         menu.MENU_CHOICES[True],
         [questions.REFER[True]],
         [clarify._NONE[True]],
+        [perhaps.HAPPENING[True]],
         registration.SKIP_OR_QUIT[True],
         registration.DELETE_OR_KEEP[True],
     ]

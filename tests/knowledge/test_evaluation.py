@@ -22,10 +22,11 @@ def test_each_kind_of_label_is_counted_in_its_figure(knowledge: Knowledge, tmp_p
     path = tmp_path / "questions.tsv"
     path.write_text(GOOD, encoding="utf-8")
     report = evaluate(knowledge, read_questions(path))
-    for figure in ("hit@1", "hit@3", "follow-ups", "english", "urgent recognised"):
+    for figure in ("hit@1", "hit@3", "follow-ups", "english", "urgent recognised", "urgent or perhaps"):
         assert report.figures[figure] == (1, 1), figure
-    for figure in ("none answered", "near-misses raised"):
+    for figure in ("none answered", "near-misses raised", "near-misses perhaps"):
         assert report.figures[figure] == (0, 1), figure
+    assert report.figures["calm as perhaps"] == (0, 4)
     assert "hit@1" in report.as_text()
     assert report.baseline["hit@1"][1] == 1
     predictions = tmp_path / "predictions.tsv"
@@ -73,6 +74,7 @@ def unseen(knowledge: Knowledge) -> Report:
         ("hit@1", 0.86),
         ("hit@3", 0.94),
         ("urgent recognised", 0.90),
+        ("urgent or perhaps", 0.97),
         ("urgent kind", 0.82),
         ("follow-ups", 0.72),
         ("english", 0.83),
@@ -82,7 +84,9 @@ def test_strangers_are_understood_as_well_as_they_were(unseen: Report, figure: s
     assert (unseen.share(figure) or 0.0) >= floor
 
 
-@pytest.mark.parametrize(("figure", "ceiling"), [("none answered", 0.04), ("near-misses raised", 0.08)])
+@pytest.mark.parametrize(
+    ("figure", "ceiling"), [("none answered", 0.04), ("near-misses raised", 0.08), ("calm as perhaps", 0.10)]
+)
 def test_strangers_are_not_bothered_more_than_they_were(unseen: Report, figure: str, ceiling: float) -> None:
     assert (unseen.share(figure) or 0.0) <= ceiling
 

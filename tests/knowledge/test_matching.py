@@ -101,6 +101,47 @@ def test_a_call_for_help_in_english_is_heard(knowledge: Knowledge, text: str) ->
     assert knowledge.match(text).decision is Decision.URGENT
 
 
+@pytest.mark.parametrize(
+    ("text", "decision", "perhaps"),
+    [
+        ("隔壁小孩哭了一晚上好像被打", Decision.OFFICER, "emergency.domestic"),
+        ("他说不还钱就弄死我", Decision.ANSWER, "emergency.violence"),
+        ("我老公不让我出门", Decision.CLARIFY, "emergency.domestic"),
+        ("客服让我下载一个软件共享屏幕", Decision.OFFICER, "emergency.fraud_now"),
+        ("my landlord locked me out", Decision.OFFICER, "emergency.domestic"),
+    ],
+)
+def test_what_may_be_a_call_for_help_is_marked_and_answered_as_usual(
+    knowledge: Knowledge, text: str, decision: Decision, perhaps: str
+) -> None:
+    match = knowledge.match(text)
+    assert (match.decision, match.perhaps) == (decision, perhaps)
+    assert match.candidates
+    assert explain(match)["perhaps"] == perhaps
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "身份证丢了怎么办",
+        "居住证要什么材料",
+        "我昨天钱包被偷了",
+        "如何预防诈骗",
+        "how do I renew my visa",
+        "你好",
+        "谢谢",
+    ],
+)
+def test_ordinary_questions_and_small_talk_are_not_marked(knowledge: Knowledge, text: str) -> None:
+    assert knowledge.match(text).perhaps is None
+
+
+def test_small_talk_that_sounds_sad_is_not_marked_and_what_is_urgent_is_so_without_doubt(knowledge: Knowledge) -> None:
+    talk, call = knowledge.match("失恋了陪我聊会"), knowledge.match("前夫一直在门外踢门")
+    assert (talk.decision, talk.perhaps) == (Decision.CHAT, None)
+    assert (call.decision, call.perhaps) == (Decision.URGENT, None)
+
+
 def test_a_change_of_subject_is_noticed(knowledge: Knowledge) -> None:
     assert knowledge.match("对了，电动车怎么上牌照", previous_topic="idcard.lost").topic == "traffic.ebike"
 

@@ -55,6 +55,14 @@ _SAYINGS: dict[str, tuple[Decision, str | None]] = {
     "你好": (Decision.CHAT, None),
     "谢谢": (Decision.CHAT, None),
 }
+_PERHAPS = {  # what may be a call for help, and what it is otherwise
+    "身份证被他抢走了不还": (Decision.ANSWER, "idcard.lost"),
+    "someone took my id card": (Decision.ANSWER, "idcard.lost"),
+    "隔壁在砸东西": (Decision.OFFICER, "dispute.noise"),
+    "水管被人砸了": (Decision.REFER, "dept.water"),
+    "身份证在他手里": (Decision.CLARIFY, "idcard.lost"),
+    "那个人又来了": (Decision.UNKNOWN, None),
+}
 _CHOICES = ("idcard.lost", "idcard.expired", "idcard.unwritten")
 _REPLIES = {"你好": "您好，请讲。", "谢谢": ""}
 
@@ -73,7 +81,7 @@ class KnownSayings(Knowledge):
 
     def match(self, text: str, *, previous_topic: str | None = None) -> Match:
         said = text.strip().rstrip("。!！?？.").casefold()
-        decision, topic = _SAYINGS.get(said, (Decision.UNKNOWN, None))
+        decision, topic = (_SAYINGS | _PERHAPS).get(said, (Decision.UNKNOWN, None))
         facet = None
         if said == "多少钱" and previous_topic == "idcard.lost":
             decision, topic, facet = Decision.ANSWER, previous_topic, "fee"
@@ -86,6 +94,7 @@ class KnownSayings(Knowledge):
             language="zh" if re.search("[㐀-鿿]", text) or not re.search("[A-Za-z]{2}", text) else "en",
             also=None,
             reply=_REPLIES.get(said) if decision is Decision.CHAT else None,
+            perhaps="emergency.violence" if said in _PERHAPS else None,
         )
 
     def words(self, text: str) -> list[str]:
