@@ -238,15 +238,20 @@ def _age(typed: str) -> int | None:
     return int(typed)
 
 
-async def _picture(visit: Visit, session: AsyncSession, before: int | None) -> int | None:
-    """The picture chosen in the form, else the one before, unless it was taken away."""
+async def _uploaded(visit: Visit) -> bytes:
+    """The picture chosen in the form, read before the transaction: nobody waits for the database because of it."""
     upload = visit.upload("picture")
-    if upload is not None and (data := await asyncio.to_thread(upload.file.read)):
-        return await actions.keep_picture(session, visit.station_id, data)
+    return b"" if upload is None else await asyncio.to_thread(upload.file.read)
+
+
+async def _picture(visit: Visit, session: AsyncSession, uploaded: bytes, before: int | None) -> int | None:
+    """The picture chosen in the form, else the one before, unless it was taken away."""
+    if uploaded:
+        return await actions.keep_picture(session, visit.station_id, uploaded)
     return None if visit.text("without_picture") else before
 
 
-async def _draft(visit: Visit, session: AsyncSession, *, picture: int | None) -> Draft:
+async def _draft(visit: Visit, session: AsyncSession, uploaded: bytes, *, before: int | None) -> Draft:
     filled, zone = _typed(visit), visit.desk.zone
     if filled.when not in ("now", "at", "weekly"):
         raise ActionError("请选择什么时候发送。")
@@ -261,14 +266,15 @@ async def _draft(visit: Visit, session: AsyncSession, *, picture: int | None) ->
         repeat=Repeat.WEEKLY if filled.when == "weekly" else Repeat.ONCE,
         send_at=send_at,
         expires_at=future_moment(filled.expires_at, zone, "失效时间"),
-        picture=await _picture(visit, session, picture),
+        picture=await _picture(visit, session, uploaded, before),
     )
 
 
 async def create(visit: Visit) -> web.StreamResponse:
     """Saved as a draft, or submitted at once."""
+    uploaded = await _uploaded(visit)
     async with visit.store.write() as session:
-        draft = await _draft(visit, session, picture=None)
+        draft = await _draft(visit, session, uploaded, before=None)
         row = await actions.create(session, visit.officer, draft, actor=visit.actor)
         await _submit_if_asked(visit, session, row)
     return visit.go(f"/console/broadcasts/{row.id}", done=_saved(visit))
@@ -279,9 +285,10 @@ async def save(visit: Visit) -> web.StreamResponse:
     version = visit.text("version")
     if not (version.isascii() and version.isdecimal() and len(version) <= 9):
         raise ActionError("页面已过期，请刷新后再改。")
+    uploaded = await _uploaded(visit)
     async with visit.store.write() as session:
         row = await access_broadcast(session, visit.station_id, visit.number("id"), lock=True)
-        draft = await _draft(visit, session, picture=row.media_id)
+        draft = await _draft(visit, session, uploaded, before=row.media_id)
         await actions.edit(session, row, visit.officer, draft, version=int(version), actor=visit.actor)
         await _submit_if_asked(visit, session, row)
     return visit.go(f"/console/broadcasts/{row.id}", done=_saved(visit))
