@@ -70,7 +70,7 @@ async def _report(store: Store, station_id: int, channel: Channel, public_url: s
     async with store.read() as session:
         traffic = await signs.traffic(session, station_id, channel.name, now=now)
     checks = await _own(channel)
-    if traffic.parked is not None and await is_mended(channel, traffic.parked.code):
+    if traffic.parked is not None and await _is_mended(channel, traffic.parked.code):
         async with store.write() as session:
             await parking.unpark(session, station_id, channel.name)
         traffic = replace(traffic, parked=None)
@@ -93,6 +93,15 @@ async def _own(channel: Channel) -> Sequence[Check]:
         log.warning("self-check failed", extra={"channel": channel.name, "error": type(error).__name__})
         found = Words("没有做完", "did not come to its end")
         return [Check(_SELF, False, found, Words("请查看程序日志。", "look into the program's log"))]
+
+
+async def _is_mended(channel: Channel, code: str) -> bool:
+    """Whether what stopped the channel is mended; the check goes on whatever happens while it is asked."""
+    try:
+        return bool(await is_mended(channel, code))
+    except Exception as error:
+        log.warning("not known whether mended", extra={"channel": channel.name, "error": type(error).__name__})
+        return False
 
 
 def _callback(name: str, traffic: Traffic, public_url: str, now: datetime) -> Check:

@@ -14,7 +14,7 @@ from bot.actions.broadcasts import not_to_be_sent
 from bot.actions.deliveries import LEASE, announce_change
 from bot.actions.joining import with_what_waits
 from bot.actions.parcels import Parcel, due_rows, notice_of, parcel_of
-from bot.actions.waiting import STALE_REASON, STALE_WARNING_REASON, hold_back, waits_until
+from bot.actions.waiting import STALE_REASON, STALE_WARNING_REASON, UNWANTED_REASON, hold_back, waits_until
 from bot.reach import Reach, Rules, When, Window, reach_of
 from bot.store.models import Broadcast, Delivery, DeliveryRoute, DeliveryState
 
@@ -73,6 +73,9 @@ async def claim(
 def _sort(page: _Page, row: Any, broadcast: Broadcast | None, rules: Rules | None, now: datetime) -> None:
     if broadcast is not None and (reason := not_to_be_sent(broadcast, now)):
         page.skip.append((row, reason))
+        return
+    if broadcast is not None and not row.wants_warnings:  # he said so while the row was being written
+        page.skip.append((row, UNWANTED_REASON))
         return
     if row.route is DeliveryRoute.NOTICE:
         page.go.append(notice_of(row))

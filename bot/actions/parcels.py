@@ -11,7 +11,16 @@ from bot.actions.broadcasts import broadcast_text
 from bot.message import Reply
 from bot.parts import beginning_of, parts_of
 from bot.reach import Rules, Window
-from bot.store.models import Broadcast, Delivery, DeliveryRoute, DeliveryState, Officer, ResidentAddress, StoredMessage
+from bot.store.models import (
+    Broadcast,
+    Delivery,
+    DeliveryRoute,
+    DeliveryState,
+    Officer,
+    Resident,
+    ResidentAddress,
+    StoredMessage,
+)
 
 CONTINUE = "继续"
 MORE_HINT = f"\n……\n（后面还有内容，回复“{CONTINUE}”接着看。）"
@@ -68,9 +77,10 @@ def due_rows(station_id: int, route: DeliveryRoute, now: datetime) -> Select[*tu
             address.address, address.following, address.refused_until, address.refused_why, address.window_until,
             address.window_left, address.notified_at,
             message.body, message.details, message.media_id, message.conversation_id, message.author,
-            message.created_at.label("said_at"), Officer.name.label("officer"),
+            message.created_at.label("said_at"), Officer.name.label("officer"), Resident.wants_warnings,
         )
         .join(address, address.id == Delivery.address_id)
+        .join(Resident, Resident.id == Delivery.resident_id)
         .outerjoin(message, message.id == Delivery.message_id)
         .outerjoin(Officer, Officer.id == message.officer_id)
         .where(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot import clock
 from bot.actions.audit import Actor, record
 from bot.actions.errors import ActionError
+from bot.actions.waiting import UNWANTED_REASON
 from bot.store.encryption import blind_index
 from bot.store.models import (
     Community,
@@ -134,7 +135,7 @@ async def set_wants_warnings(session: AsyncSession, resident: Resident, wanted: 
 async def stop_waiting_warnings(session: AsyncSession, resident: Resident) -> None:
     """He wants no warnings: those that wait for him do not leave."""
     his = and_(Delivery.resident_id == resident.id, Delivery.broadcast_id.is_not(None), ~_is_given_away())
-    await _skip_waiting(session, his, "居民已选择不再接收提醒")
+    await _skip_waiting(session, his, UNWANTED_REASON)
 
 
 def _is_given_away() -> ColumnElement[bool]:

@@ -28,6 +28,7 @@ WAITS_REASON = "微信限制：等居民下次发消息时一并送达"
 WAITS_CODE = "waits"
 STALE_REASON = "居民一周内没有再来消息，没有送出。请改用电话或上门联系。"
 STALE_WARNING_REASON = "居民在提醒失效前没有来消息，没有送出"
+UNWANTED_REASON = "居民已选择不再接收提醒"
 _MOST_IN_RESPONSE = 20
 STALE_AFTER = timedelta(days=7)  # a reply still waiting for the resident's next message by then is given up
 

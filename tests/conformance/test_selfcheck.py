@@ -211,30 +211,45 @@ async def test_what_waits_too_long_and_a_parked_channel_are_told(
     assert line(found, "最近收到").found.zh == "6 分钟前"
 
 
+async def stop(house: House, frozen: FrozenClock, code: str) -> None:
+    """The platform stopped the channel with this error."""
+    async with house.store.write() as session:
+        await parking.park(
+            session,
+            house.station.id,
+            CHANNEL,
+            until=frozen.now + timedelta(minutes=5),
+            code=code,
+            reason="请管理员在公众平台加上本机的 IP。",
+            alarm=True,
+            heals=False,
+            now=frozen.now,
+        )
+
+
+async def test_the_check_says_the_rest_when_it_is_not_to_be_learnt_whether_a_channel_is_mended(
+    house: House, account: Account, wechat: FakeWeChat, frozen: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(_code: str) -> bool:
+        raise RuntimeError("made to fail")
+
+    monkeypatch.setattr(account.channel, "is_mended", fails)
+    await stop(house, frozen, "40164")
+    found = await report(house, account)
+    assert line(found, "发送状态").good is False
+    assert line(found, "发送队列").good is True
+
+
 async def test_the_check_takes_the_bar_away_when_what_stopped_the_channel_is_mended(
     house: House, account: Account, wechat: FakeWeChat, frozen: FrozenClock
 ) -> None:
-    async def stop(code: str) -> None:
-        async with house.store.write() as session:
-            await parking.park(
-                session,
-                house.station.id,
-                CHANNEL,
-                until=frozen.now + timedelta(minutes=5),
-                code=code,
-                reason="请管理员在公众平台加上本机的 IP。",
-                alarm=True,
-                heals=False,
-                now=frozen.now,
-            )
-
-    await stop("40164")
+    await stop(house, frozen, "40164")
     wechat.fault("stable_token", "errcode", 40164)
     assert line(await report(house, account), "发送状态").good is False
     wechat.faults.clear()
     assert line(await report(house, account), "发送状态").good is True
     assert await house.count(ParkedChannel) == 0
-    await stop("48001")
+    await stop(house, frozen, "48001")
     assert line(await report(house, account), "发送状态").good is False
 
 

@@ -292,6 +292,20 @@ async def test_stopped_midway_the_rest_receive_nothing(village: Village) -> None
     assert "已由民警停止发送" in page
 
 
+async def test_who_refused_warnings_while_his_row_was_being_written_gets_none(village: Village) -> None:
+    for who in ("wang", "li"):
+        await village.lives(who)
+    number = await approved(village)
+    await jobs.move_broadcasts(village.desk())
+    async with village.store.write() as session:  # as it was committed beside a row that knew nothing of it
+        await session.execute(
+            update(Resident).where(Resident.id == village.addresses["li"]).values(wants_warnings=False)
+        )
+    await village.tick()
+    assert village.received == ["wang"]
+    assert await village.ends(number) == {DeliveryState.SENT: 1, DeliveryState.SKIPPED: 1}
+
+
 async def test_a_changed_text_needs_a_new_approval(village: Village, time: FrozenClock) -> None:
     await village.lives("wang")
     number = await approved(village, when="at", send_at=local(time, hours=5))
