@@ -27,7 +27,7 @@ from bot.actions import (
     retention,
     wecom_planning,
 )
-from bot.channels.base import Channel, Failure, FollowerKeeper, Pulled, SendError, is_mended
+from bot.channels.base import Acquainted, Channel, Failure, FollowerKeeper, Pulled, SendError, is_mended
 from bot.store import search
 from bot.store.engine import Store
 from scheduler import followers as followers_list
@@ -156,15 +156,17 @@ async def fetch_pictures(desk: Desk) -> None:
 
 
 async def look_up_followers(desk: Desk) -> None:
-    """Who follows since a moment ago: the platform knows him, perhaps from another address of his."""
-    for name, keeper in _keepers(desk):
+    """Who follows or writes since a moment ago: the platform knows him, perhaps from another address of his."""
+    for name, channel in desk.channels.items():
+        if not isinstance(channel, Acquainted) or not channel.verified:
+            continue
         now = clock.now()
         async with desk.store.write() as session:
             unknown = await followers.claim_unknown(session, desk.station_id, name, most=100, now=now)
         if not unknown:
             continue
         try:
-            told = await keeper.followers([address.address for address in unknown])
+            told = await channel.followers([address.address for address in unknown])
         except SendError as error:
             log.warning("followers not looked up", extra={"channel": name, "code": error.code})
             if error.failure in _MENDED_ONE_DAY and error.code not in followers_list.NOT_FOR_US:

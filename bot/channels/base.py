@@ -139,17 +139,19 @@ class FollowerPage:
 
 
 @runtime_checkable
-class FollowerKeeper(Protocol):
-    """A channel whose platform knows who its followers are, tags them and makes QR codes that bring people here.
-
-    Every method raises SendError.
-    """
+class Acquainted(Protocol):
+    """A channel whose platform tells who somebody at an address is. Every method raises SendError."""
 
     verified: bool  # without it the platform allows none of this
 
     async def followers(self, addresses: Sequence[str]) -> Sequence[Follower]:
         """Of up to 100 addresses; whom the platform does not know is left out."""
         ...
+
+
+@runtime_checkable
+class FollowerKeeper(Acquainted, Protocol):
+    """A channel whose platform knows who its followers are, tags them and makes QR codes that bring people here."""
 
     async def follower_page(self, after: str) -> FollowerPage:
         """Who follows, in pages; `after` is "" for the first."""

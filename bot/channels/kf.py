@@ -12,6 +12,7 @@ from aiohttp import web
 from bot import clock
 from bot.channels.base import (
     Failure,
+    Follower,
     NowOrNever,
     Picture,
     PictureStore,
@@ -70,6 +71,7 @@ class Kf:
 
     kind = "kf"
     rules = Rules(windowed=True, repeatable=True, part_bytes=TEXT_LIMIT_BYTES)
+    verified = True
 
     def __init__(
         self,
@@ -136,6 +138,16 @@ class Kf:
         found = Words("不在应用可管理的账号里", "not among those the app may manage")
         remedy = Words("请在企业微信后台“微信客服 → API”里把这个账号交给应用管理。", _ACCOUNT_REMEDY)
         return [*checks, Check(_ACCOUNT, False, found, remedy)]
+
+    async def followers(self, addresses: Sequence[str]) -> Sequence[Follower]:
+        """See bot.channels.base.Acquainted; the platform knows those who came within two days."""
+        wanted = {"external_userid_list": list(addresses)}
+        listed = (await self._api.ask("/cgi-bin/kf/customer/batchget", wanted)).get("customer_list")
+        return [
+            Follower(str(one["external_userid"]), following=True, union_id=str(one.get("unionid") or ""))
+            for one in listed or []
+            if isinstance(one, dict) and one.get("external_userid")
+        ]
 
     async def is_mended(self, code: str) -> bool | None:
         """See bot.channels.base.Mendable."""

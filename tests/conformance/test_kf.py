@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -168,6 +168,18 @@ async def test_an_officer_takes_the_matter_and_the_bot_is_silent(desk: Desk) -> 
     await desk.says(QUESTION)
     assert len(desk.phone()) == said
     assert (await desk.house.heard())[-1].decision == "held"
+
+
+async def test_a_customer_whose_union_id_is_known_elsewhere_is_that_resident(desk: Desk, frozen: FrozenClock) -> None:
+    follower = await desk.house.add_resident("o-wang", address={"union_id": "u-wang", "channel": "gongzhong"})
+    await desk.says("楼上太吵了")
+    assert (await desk.house.resident(WANG)).id != follower
+    desk.wechat.wecom.contacts.outsiders[WANG].unionid = "u-wang"
+    clockwork = replace(desk.house.desk, channels={CHANNEL: desk.kf})
+    for _ in range(2):
+        await jobs.look_up_followers(clockwork)
+    assert (await desk.house.resident(WANG)).id == follower
+    assert len(desk.wechat.calls("kf/customer/batchget")) == 1
 
 
 async def test_a_picture_is_fetched_and_kept(desk: Desk) -> None:
