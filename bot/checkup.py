@@ -110,7 +110,7 @@ def _callback(name: str, traffic: Traffic, public_url: str, now: datetime) -> Ch
     lately = believed is not None and believed > now - _FORGED_MOST
     if refused is not None and (believed is None or refused > believed) and not lately:
         why = sign.refused_why if sign is not None else ""
-        found = Words(f"{_ago_zh(now - refused)}被拒绝（{why}）", f"refused {_ago_en(now - refused)} ({why})")
+        found = Words(f"{_ago(now - refused).zh}被拒绝（{why}）", f"refused {_ago(now - refused).en} ({why})")
         return Check(_CALLBACK, False, found, _REFUSED.get(why, _REFUSED_OTHERWISE))
     if believed is None:
         address = f"{public_url or 'https://…'}/callback/{name}"
@@ -119,7 +119,7 @@ def _callback(name: str, traffic: Traffic, public_url: str, now: datetime) -> Ch
             f"in the platform's console set the URL to {address}, token and AES key as in the settings, and enable it",
         )
         return Check(_CALLBACK, False, Words("平台还没有连上过", "never reached"), remedy)
-    return Check(_CALLBACK, True, Words(f"{_ago_zh(now - believed)}有效", f"believed {_ago_en(now - believed)}"))
+    return Check(_CALLBACK, True, Words(f"{_ago(now - believed).zh}有效", f"believed {_ago(now - believed).en}"))
 
 
 def _sending(traffic: Traffic) -> Check:
@@ -143,7 +143,7 @@ def _followers(keeper: FollowerKeeper, sign: ChannelSign | None, now: datetime) 
     if sign is None or sign.listed_at is None:
         return Check(_FOLLOWERS, None, Words("还没有核对过", "not compared yet"))
     age = now - sign.listed_at
-    return Check(_FOLLOWERS, True, Words(f"{_ago_zh(age)}核对过", f"compared {_ago_en(age)}"))
+    return Check(_FOLLOWERS, True, Words(f"{_ago(age).zh}核对过", f"compared {_ago(age).en}"))
 
 
 def _queue(traffic: Traffic, now: datetime) -> Check:
@@ -151,8 +151,8 @@ def _queue(traffic: Traffic, now: datetime) -> Check:
         return Check(_QUEUE, True, Words("没有等待发送的消息", "nothing waits"))
     age = now - traffic.oldest
     found = Words(
-        f"{traffic.waiting} 条等待发送，最早的在{_ago_zh(age)}",
-        f"{traffic.waiting} wait, the oldest since {_ago_en(age)}",
+        f"{traffic.waiting} 条等待发送，最早的在{_ago(age).zh}",
+        f"{traffic.waiting} wait, the oldest since {_ago(age).en}",
     )
     if age <= QUEUE_MOST:
         return Check(_QUEUE, True, found)
@@ -167,24 +167,17 @@ def _moved(traffic: Traffic, now: datetime) -> list[Check]:
     for name, moment in ((_IN, traffic.last_in), (_OUT, traffic.last_out)):
         found = Words("近期没有", "nothing lately")
         if moment is not None:
-            found = Words(_ago_zh(now - moment), _ago_en(now - moment))
+            found = _ago(now - moment)
         checks.append(Check(name, None if moment is None else True, found))
     return checks
 
 
-def _ago_zh(span: timedelta) -> str:
+def _ago(span: timedelta) -> Words:
     minutes = max(0, round(span.total_seconds() / 60))
     if minutes < 1:
-        return "刚刚"
+        return Words("刚刚", "just now")
     if minutes < 120:
-        return f"{minutes} 分钟前"
-    return f"{minutes // 60} 小时前" if minutes < 2880 else f"{minutes // 1440} 天前"
-
-
-def _ago_en(span: timedelta) -> str:
-    minutes = max(0, round(span.total_seconds() / 60))
-    if minutes < 1:
-        return "just now"
-    if minutes < 120:
-        return f"{minutes} minutes ago"
-    return f"{minutes // 60} hours ago" if minutes < 2880 else f"{minutes // 1440} days ago"
+        return Words(f"{minutes} 分钟前", f"{minutes} minutes ago")
+    if minutes < 2880:
+        return Words(f"{minutes // 60} 小时前", f"{minutes // 60} hours ago")
+    return Words(f"{minutes // 1440} 天前", f"{minutes // 1440} days ago")
