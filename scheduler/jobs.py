@@ -37,6 +37,7 @@ from scheduler.outbox import PARKED_FOR, Outbox
 from scheduler.wecom import WeComDesk
 
 _MENDED_ONE_DAY = frozenset({Failure.RETRY, Failure.CHANNEL_DOWN})
+INDEXING_PAUSE_SECONDS = 0.05  # between two parts: residents who write at this moment go first
 
 log = logging.getLogger(__name__)
 
@@ -259,10 +260,12 @@ async def compare_friends(desk: Desk) -> None:
 
 async def index_messages(desk: Desk) -> None:
     """New messages become searchable."""
-    done = 1
-    while done:
+    while True:
         async with desk.store.write() as session:
             done = await search.index_pending(session, desk.station_id, desk.words)
+        if not done:
+            return
+        await asyncio.sleep(INDEXING_PAUSE_SECONDS)
 
 
 async def forget(desk: Desk) -> None:
@@ -338,10 +341,10 @@ JOBS = (
 def start(desk: Desk) -> AsyncIOScheduler:
     """Tick all jobs; each runs once at a time, and a late tick runs once."""
     scheduler = AsyncIOScheduler(timezone=ZoneInfo(desk.timezone))
-    for job in JOBS:
+    for place, job in enumerate(JOBS):
         scheduler.add_job(
             _guarded(job, desk),
-            _trigger(job, desk),
+            _trigger(job, desk, first_after=timedelta(seconds=place / len(JOBS))),
             id=job.work.__name__,
             max_instances=1,
             coalesce=True,
@@ -352,9 +355,10 @@ def start(desk: Desk) -> AsyncIOScheduler:
     return scheduler
 
 
-def _trigger(job: Job, desk: Desk) -> IntervalTrigger | CronTrigger:
+def _trigger(job: Job, desk: Desk, *, first_after: timedelta) -> IntervalTrigger | CronTrigger:
+    """`first_after`: each job a little later than the one before, or all would be at the database in one moment."""
     if job.every is not None:
-        return IntervalTrigger(seconds=int(job.every.total_seconds()))
+        return IntervalTrigger(seconds=int(job.every.total_seconds()), start_date=clock.now() + job.every + first_after)
     hour, minute = (job.at or "00:00").split(":")
     return CronTrigger(hour=int(hour), minute=int(minute), timezone=ZoneInfo(desk.timezone))
 

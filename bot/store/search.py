@@ -14,7 +14,8 @@ from bot.store.models import Author, Conversation, Officer, SearchWord, StoredMe
 
 Words = Callable[[str], Iterable[str]]  # the knowledge's own word splitter
 
-INDEXED_AT_ONCE = 50  # a short transaction: residents wait behind it
+MARKED_AT_ONCE = 200  # short transactions: residents wait behind them
+INDEXED_AT_ONCE = 50
 PAGE_ROWS = 30
 _PURPOSE, _TEXT = "search", "text"
 
@@ -45,53 +46,65 @@ def text_index(text: str) -> int:
 
 
 async def index_pending(session: AsyncSession, station_id: int, words: Words) -> int:
-    """Index messages that are not indexed yet; the number of those whose text had to be read, 0 when nothing is left.
+    """Index some of the messages that are not indexed yet; how many, 0 when nothing is left.
 
     Most say what was said before: they are found already, and need only be marked.
     """
-    known_texts = select(SearchWord.text).where(SearchWord.station_id == station_id)
-    await session.execute(
-        update(StoredMessage)
+    rows = await session.execute(
+        select(StoredMessage.id, StoredMessage.text_index)
         .where(
             StoredMessage.station_id == station_id,
             StoredMessage.indexed.is_(False),
             StoredMessage.conversation_id.is_not(None),
-            StoredMessage.text_index.in_(known_texts),
         )
-        .values(indexed=True)
-        .execution_options(synchronize_session=False)
+        .order_by(StoredMessage.id)
+        .limit(MARKED_AT_ONCE)
+        .with_for_update(skip_locked=True)
     )
-    rows = list(
-        (
-            await session.execute(
-                select(StoredMessage.id, StoredMessage.body)
-                .where(
-                    StoredMessage.station_id == station_id,
-                    StoredMessage.indexed.is_(False),
-                    StoredMessage.conversation_id.is_not(None),
-                )
-                .order_by(StoredMessage.id)
-                .limit(INDEXED_AT_ONCE)
-                .with_for_update(skip_locked=True)
-            )
-        ).all()
-    )
+    pending = {row.id: row.text_index for row in rows}
+    known = await _known_texts(session, station_id, pending.values())
+    marked = [number for number, text in pending.items() if text in known]
+    read = await _index(session, station_id, [number for number in pending if pending[number] not in known], words)
+    if marked:
+        await session.execute(
+            update(StoredMessage)
+            .where(StoredMessage.id.in_(marked))
+            .values(indexed=True)
+            .execution_options(synchronize_session=False)
+        )
+    return len(marked) + read
+
+
+async def _known_texts(session: AsyncSession, station_id: int, texts: Iterable[int | None]) -> set[int]:
+    """Those of the texts whose words are in the index."""
+    wanted = {text for text in texts if text is not None}
+    known = select(SearchWord.text).where(SearchWord.station_id == station_id, SearchWord.text.in_(wanted)).distinct()
+    return set((await session.execute(known)).scalars())
+
+
+async def _index(session: AsyncSession, station_id: int, message_ids: Sequence[int], words: Words) -> int:
+    """Read the first of these messages and put their words into the index; how many were read."""
+    if not message_ids:
+        return 0
+    rows = (
+        await session.execute(
+            select(StoredMessage.id, StoredMessage.body).where(StoredMessage.id.in_(message_ids[:INDEXED_AT_ONCE]))
+        )
+    ).all()
     texts = {row.id: text_index(row.body) for row in rows}
     bodies = {texts[row.id]: row.body for row in rows}
-    known = select(SearchWord.text).where(SearchWord.station_id == station_id, SearchWord.text.in_(bodies)).distinct()
-    for text in (await session.execute(known)).scalars():
-        del bodies[text]
+    known = await _known_texts(session, station_id, bodies)  # a row without its text's index may say what others said
     found = [
         {"station_id": station_id, "word": word, "text": text}
         for text, body in bodies.items()
+        if text not in known
         for word in word_indexes(body, words)
     ]
     if found:
         await session.execute(insert_if_new(session, SearchWord), found)  # another process may index the same text
-    if rows:
-        await session.execute(
-            update(StoredMessage), [{"id": row.id, "indexed": True, "text_index": texts[row.id]} for row in rows]
-        )
+    await session.execute(
+        update(StoredMessage), [{"id": row.id, "indexed": True, "text_index": texts[row.id]} for row in rows]
+    )
     return len(rows)
 
 

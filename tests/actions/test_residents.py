@@ -289,7 +289,8 @@ async def test_messages_are_found_by_all_their_words_and_by_who_when_and_how(
 
 
 async def test_more_messages_than_one_go_are_indexed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "INDEXED_AT_ONCE", 3)
+    monkeypatch.setattr(search, "INDEXED_AT_ONCE", 1)
+    monkeypatch.setattr(search, "MARKED_AT_ONCE", 3)
     for n in range(5):
         await house.hear("身份证丢了怎么办", f"o-{n}")
     await jobs.index_messages(house.desk)

@@ -46,6 +46,8 @@ async def test_every_job_is_ticked_at_its_time(house: House) -> None:
                 assert isinstance(trigger, CronTrigger)
                 assert str(trigger.timezone) == "Asia/Shanghai"
         assert all(job.max_instances == 1 and job.coalesce for job in scheduler.get_jobs())
+        starts = [trigger.start_date for trigger in triggers.values() if isinstance(trigger, IntervalTrigger)]
+        assert len({start.microsecond for start in starts}) == len(starts)  # never all at the database in one moment
     finally:
         scheduler.shutdown(wait=False)
 
