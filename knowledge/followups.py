@@ -61,7 +61,7 @@ class FollowUps:
         facet_sharpness: float,
     ) -> None:
         self._models = models
-        self._weights = np.array([weights.get(f"follow_{sign}", 0.0) for sign in SIGNS], np.float32)
+        self._weights = [float(weights.get(f"follow_{sign}", 0.0)) for sign in SIGNS]
         self._facet_sharpness = facet_sharpness
         self._places = {name: place for place, name in enumerate(models.classes["topics"])}
         families = np.array([name.partition(".")[0] for name in models.classes["topics"]])
@@ -97,34 +97,53 @@ class FollowUps:
     def signs(self, weighed: Weighed, previous: str, heard: Heard, *, without: int | None = None) -> Floats:
         """One row a class, one column of SIGNS; the build leaves one ask out, and `heard` was learnt without it."""
         table = np.zeros((len(self._places), len(SIGNS)), np.float32)
+        for sign, column in self._signs_of_all(previous, heard).items():
+            table[:, sign] = column
+        for (place, sign), value in self._signs_of_some(weighed, previous, heard, without).items():
+            table[place, sign] = value
+        return table
+
+    def _signs_of_all(self, previous: str, heard: Heard) -> dict[int, Floats]:
+        """The columns of SIGNS in which many classes stand."""
+        columns = {_OWN_ON: heard.topics * np.float32(heard.goes_on)}  # what goes on says less by its own words
         family = self._families.get(previous.partition(".")[0])
         if family is not None:
-            table[:, _FAMILY] = family
-            table[:, _FAMILY_ON] = family * heard.goes_on
-        table[:, _OWN_ON] = heard.topics * heard.goes_on  # what goes on says less by its own words
+            columns |= {_FAMILY: family, _FAMILY_ON: family * np.float32(heard.goes_on)}
+        return columns
+
+    def _signs_of_some(
+        self, weighed: Weighed, previous: str, heard: Heard, without: int | None
+    ) -> dict[tuple[int, int], float]:
+        """The cells (class, sign) of the columns that are nearly empty."""
+        cells: dict[tuple[int, int], float] = {}
         home = self._places.get(shared_topic(previous, heard.facet, self._places))
         if home is not None:
-            table[home, _FACET] = heard.asks
+            cells[home, _FACET] = heard.asks
         if previous in self._places:
             place = self._places[previous]
-            table[place, _SAME] = 1.0
-            table[place, _SHORT] = max(0.0, 1 - len(weighed.rows) / _SHORT_FEATURES)
+            cells[place, _SAME] = 1.0
+            cells[place, _SHORT] = max(0.0, 1 - len(weighed.rows) / _SHORT_FEATURES)
         asks = self._asks.get(previous)
         if asks is None:
-            return table
+            return cells
         for number, (target, likeness) in enumerate(zip(asks.targets, _likeness(asks, weighed), strict=True)):
             where = self._places.get(target)
             if where is None or number == without:
                 continue
             if target != previous:
-                table[where, _DECLARED] = 1.0
-            table[where, _LIKENESS] = max(table[where, _LIKENESS], likeness)
-        return table
+                cells[where, _DECLARED] = 1.0
+            cells[where, _LIKENESS] = max(cells.get((where, _LIKENESS), 0.0), likeness)
+        return cells
 
     def lift(self, weighed: Weighed, previous: str, heard: Heard) -> Floats:
-        """What to add to the log-chances of each class, given the topic before."""
-        result: Floats = self.signs(weighed, previous, heard) @ self._weights
-        return result
+        """What to add to the log-chances of each class, given the topic before: `signs` by their weights, summed."""
+        weights = self._weights
+        lift = np.zeros(len(self._places), np.float32)
+        for sign, column in self._signs_of_all(previous, heard).items():
+            lift += column * weights[sign]
+        for (place, sign), value in self._signs_of_some(weighed, previous, heard, None).items():
+            lift[place] += value * weights[sign]
+        return lift
 
     def targets(self, previous: str) -> tuple[str, ...]:
         """The topics that the follow-ups of an entry lead to, one for each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -29,6 +30,7 @@ from knowledge.text import Normaliser, Segmenter, read_groups, read_pairs, read_
 
 ROOT = Path(__file__).resolve().parent
 MODEL_FILE = Path("model/knowledge.zip")
+_ANSWERS_KEPT = 1024
 
 
 def source_files(root: Path) -> list[Path]:
@@ -104,6 +106,7 @@ class Knowledge:
         self._reader = reader
         self._settings = dict(settings)
         self._defaults = dict(defaults)
+        self._rendered = lru_cache(maxsize=_ANSWERS_KEPT)(self._render)  # most residents ask the same
 
     @classmethod
     def load(
@@ -176,11 +179,16 @@ class Knowledge:
         limit: int = MAX_CHARS,
     ) -> str:
         """The text for a topic: plain, at most `limit` characters and 2,000 bytes, no placeholder left."""
+        return self._rendered(topic, facet, language, tuple((settings or {}).items()), limit)
+
+    def _render(
+        self, topic: str, facet: str | None, language: str, settings: tuple[tuple[str, str], ...], limit: int
+    ) -> str:
         return render(
             self._entry(topic),
             facet=facet,
             language=language,
-            settings=self._settings | dict(settings or {}),
+            settings=self._settings | dict(settings),
             defaults=self._defaults,
             limit=limit,
         )

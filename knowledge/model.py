@@ -125,6 +125,6 @@ class Weighed:
 
 
 def softmax(scores: Floats, sharpness: float = 1.0) -> Floats:
-    raised = np.exp((scores - scores.max()) * sharpness)
-    result: Floats = raised / raised.sum()
+    raised = np.exp((scores - np.maximum.reduce(scores)) * sharpness)
+    result: Floats = raised / np.add.reduce(raised)
     return result

@@ -36,17 +36,22 @@ def callback_routes(
 async def read_body(request: web.Request, *, seconds: float = BODY_SECONDS) -> bytes:
     """The body, with a limit of its own: the application's is made for officers' uploads, and aiohttp has no time
     limit for a body at all. Raises RefusedError."""
-    body = bytearray()
+    content, body = request.content, bytearray()
     try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > BODY_LIMIT_BYTES:
-                    raise RefusedError(Reason.TOO_LARGE)
+        if content.is_eof():  # it came along with the head, as most do: nothing to wait for
+            body += content.read_nowait()
+        else:
+            async with asyncio.timeout(seconds):
+                async for chunk in content.iter_any():
+                    body += chunk
+                    if len(body) > BODY_LIMIT_BYTES:
+                        break
     except TimeoutError:
         raise RefusedError(Reason.TOO_SLOW) from None
     except (web.RequestPayloadError, OSError):  # a broken encoding, or the sender went away
         raise RefusedError(Reason.BAD_BODY) from None
+    if len(body) > BODY_LIMIT_BYTES:
+        raise RefusedError(Reason.TOO_LARGE)
     return bytes(body)
 
 

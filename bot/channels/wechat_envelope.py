@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Self
 from xml.parsers import expat
 
@@ -96,13 +97,23 @@ class Fields:
         return self.values.get(name, "")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Opened:
-    """A callback that is believed: `parsed` is wechatpy's object, `key_number` the key that opened it (clear: None)."""
+    """A callback that is believed; `key_number` is the key that opened it (clear: None)."""
 
     fields: Fields
-    parsed: Any
+    xml: bytes
     key_number: int | None
+
+    @cached_property
+    def parsed(self) -> Any:
+        """wechatpy's object, for what is more than words: a text costs no second parser."""
+        try:
+            parsed = parse_message(self.xml)
+        except Exception:
+            # Sound XML from the platform that wechatpy stumbles over, e.g. no MsgType: kept as unknown, not lost.
+            parsed = None
+        return parsed or UnknownMessage(dict(self.fields.values))
 
 
 class Envelope:
@@ -302,12 +313,7 @@ def _required(query: MultiMapping[str], name: str) -> str:
 def _believed(xml: bytes, fields: Fields, key_number: int | None) -> Opened:
     if fields.doubled & _IDENTITY:
         raise RefusedError(Reason.INNER_XML)
-    try:
-        parsed = parse_message(xml)
-    except Exception:
-        # Sound XML from the platform that wechatpy stumbles over, e.g. no MsgType: kept as unknown, not lost.
-        parsed = None
-    return Opened(fields, parsed or UnknownMessage(dict(fields.values)), key_number)
+    return Opened(fields, xml, key_number)
 
 
 def _read(xml: bytes, reason: Reason) -> Fields:

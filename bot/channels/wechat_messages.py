@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -96,7 +97,7 @@ _MEDIA_KINDS = {
 
 def message_of(channel: str, opened: Opened) -> Message:
     """The Message in an opened callback. What we do not know is kept as UNKNOWN; RefusedError when it has no sender."""
-    fields, parsed = opened.fields, opened.parsed
+    fields = opened.fields
     sender = fields.get("FromUserName")
     if fields.get("Event").strip().lower() in _PRIVACY_EVENTS:
         sender = fields.get("OpenID") or sender
@@ -106,7 +107,7 @@ def message_of(channel: str, opened: Opened) -> Message:
     unknown = Message(
         channel=channel,
         sender=sender,
-        platform_id=_platform_id(fields, kind, parsed),
+        platform_id=_platform_id(opened, kind),
         kind=MessageKind.UNKNOWN,
         sent_at=_sent_at(fields.get("CreateTime")),
         text=fields.get("Content"),
@@ -114,7 +115,7 @@ def message_of(channel: str, opened: Opened) -> Message:
         grant=_BY_MESSAGE if kind and kind != "event" else None,
     )
     if kind == "event" and fields.get("Event").strip():
-        return _event(unknown, fields, parsed)
+        return _event(unknown, opened)
     if fields.doubled:
         return unknown  # two readers could read two different messages: a person shall look at it
     if kind == "text" and "Content" in fields.values:
@@ -122,25 +123,26 @@ def message_of(channel: str, opened: Opened) -> Message:
         # so a whole window is not promised on its account: one typed word opens that.
         grant = _BY_TAP if "bizmsgmenuid" in fields.values else _BY_MESSAGE
         return replace(unknown, kind=MessageKind.TEXT, extra=_kept(fields, "bizmsgmenuid"), grant=grant)
-    if kind in _MEDIA_KINDS and _words(parsed.media_id):
+    if kind in _MEDIA_KINDS and (media := _words(opened.parsed.media_id)):
         return replace(
             unknown,
             kind=_MEDIA_KINDS[kind],
             text=fields.get("Recognition") if kind == "voice" else "",
-            media=_words(parsed.media_id),
+            media=media,
             url=fields.get("PicUrl"),
             extra=_kept(fields, "Format", "ThumbMediaId"),
         )
     if kind == "location":
-        place = _place(parsed)
-        return replace(unknown, kind=MessageKind.LOCATION, text=_words(parsed.label), location=place, extra={})
+        place, label = _place(opened.parsed), _words(opened.parsed.label)
+        return replace(unknown, kind=MessageKind.LOCATION, text=label, location=place, extra={})
     if kind == "link":
         extra = _kept(fields, "Title", "Description")
-        return replace(unknown, kind=MessageKind.LINK, url=_words(parsed.url), extra=extra)
+        return replace(unknown, kind=MessageKind.LINK, url=_words(opened.parsed.url), extra=extra)
     return unknown
 
 
-def _event(message: Message, fields: Fields, parsed: Any) -> Message:
+def _event(message: Message, opened: Opened) -> Message:
+    fields, parsed = opened.fields, opened.parsed
     name = fields.get("Event").strip()
     # wechatpy knows a subscription by QR code as an event of its own; what it does not know has no event at all.
     kind = _EVENTS.get(_words(getattr(parsed, "event", "")), EventKind.OTHER)
@@ -172,8 +174,9 @@ def _notices(name: str, parsed: Any) -> list[dict[str, str]]:
     ]
 
 
-def _platform_id(fields: Fields, kind: str, parsed: Any) -> str:
+def _platform_id(opened: Opened, kind: str) -> str:
     """What stays the same when the platform delivers again: MsgId, or what an event is made of."""
+    fields = opened.fields
     number = fields.get("MsgId").strip()
     if kind != "event" and re.fullmatch(r"[0-9]{1,20}", number):
         return number
@@ -182,7 +185,7 @@ def _platform_id(fields: Fields, kind: str, parsed: Any) -> str:
         if name in _JOB_EVENTS:
             when, key = "job", fields.get("MsgID").strip()
         elif name in _NOTICE_EVENTS:  # two of them in the same second differ in their items only
-            key = json.dumps(_notices(name, parsed))
+            key = json.dumps(_notices(name, opened.parsed))
         wanted = f"event:{when}:{name}:{key}"
     else:
         wanted = "message:" + repr(sorted(fields.values.items()))
@@ -246,6 +249,7 @@ def _linked(reply: Reply) -> tuple[str, list[Choice]]:
     return re.sub("|".join(map(re.escape, labels)), tappable, reply.text), list(waiting.values())
 
 
+@lru_cache(maxsize=256)  # the same few choices stand under most answers
 def _link(choice: Choice) -> str:
     """Sends its words when it is tapped."""
     return f'<a href="weixin://bizmsgmenu?msgmenucontent={quote(choice.send)}&msgmenuid=1">{choice.label}</a>'

@@ -1,6 +1,7 @@
 """Column types: aware UTC moments, encrypted texts, encrypted and plain JSON."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,18 +36,27 @@ class UtcDateTime(TypeDecorator[datetime]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return dialect.type_descriptor(DateTime(timezone=dialect.name == "postgresql"))
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a moment without a time zone cannot be stored")
-        value = value.astimezone(UTC)
-        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any]:
+        """One plain function: a turn writes a dozen moments, and SQLAlchemy's own two take half as long again."""
+        return _in_utc if dialect.name == "postgresql" else _as_sqlite_text
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _in_utc(value: datetime | None) -> datetime | None:
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise ValueError("a moment without a time zone cannot be stored")
+    return value.astimezone(UTC)
+
+
+def _as_sqlite_text(value: datetime | None) -> str | None:
+    moment = _in_utc(value)
+    return None if moment is None else moment.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 class EncryptedText(TypeDecorator[str]):
