@@ -43,7 +43,7 @@ GIVEN_UP_SUBJECT = "机器人多次处理失败，请民警查看原文"
 async def answer(context: Context) -> Answer:
     """The station's answer to one message."""
     context = numbered.in_words(tapped.in_words(context))
-    return perhaps.asked_along(context, await route(ROUTERS, context))
+    return await perhaps.asked_along(context, await route(ROUTERS, context))
 
 
 async def give_up(turn: Turn) -> None:

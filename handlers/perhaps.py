@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+from bot.actions import tickets
 from bot.message import Choice, Reply
 from bot.router import KEEP, Answer, Context, Turn
+from bot.store.models import Priority
 from handlers.texts import text
 from knowledge import Match
 
@@ -25,15 +27,16 @@ def room(match: Match | None) -> int:
     return 0 if match is None or match.perhaps is None else len(_line(match.language == "en")) + _LINK_CHARACTERS
 
 
-def asked_along(context: Context, answer: Answer) -> Answer:
+async def asked_along(context: Context, answer: Answer) -> Answer:
     """The answer to a message that may be a call for help, with the line and the choice that makes it one.
 
-    What the dialogue remembers of it stays while the resident only picks from what the answer offered.
+    Nobody is asked who has raised the alarm already. What the dialogue remembers of it stays while the resident only
+    picks from what the answer offered.
     """
     match = answer.match
     if match is None:
         return _remembered(context, answer)
-    if match.perhaps is None or answer.decision == "held":
+    if match.perhaps is None or answer.decision == "held" or await _is_raised(context):
         return answer
     english = match.language == "en"
 
@@ -55,6 +58,12 @@ def asked_along(context: Context, answer: Answer) -> Answer:
         act=None if act is None else act_asking,
         dialogue=state,
     )
+
+
+async def _is_raised(context: Context) -> bool:
+    async with context.read() as session:
+        ticket = await tickets.unclosed(session, context.conversation.id)
+    return ticket is not None and ticket.priority is Priority.URGENT
 
 
 def is_confirmed(context: Context) -> bool:

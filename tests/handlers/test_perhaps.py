@@ -54,6 +54,14 @@ async def test_the_ordinary_answer_comes_after_one_line_and_a_tap_is_the_alarm(
     assert await is_alarm(house, said)
 
 
+async def test_who_has_raised_the_alarm_is_not_asked_again(house: House) -> None:
+    await house.hear(TAKEN)
+    await house.hear("正在发生")
+    again = await house.hear(TAKEN)
+    assert again is not None
+    assert not again.startswith(LINE)
+
+
 async def test_the_choice_stands_first_and_is_tappable_in_the_line(house: House) -> None:
     assert (await house.choices(TAKEN))[0] == ("正在发生", "正在发生")
     for english, choice in HAPPENING.items():
