@@ -11,7 +11,6 @@ from datetime import timedelta
 from functools import partial
 
 from aiohttp import web
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.exc import SQLAlchemyError
 
 import handlers
@@ -113,7 +112,7 @@ async def create_app(config: Config, knowledge: Knowledge | None = None) -> web.
     )
     add_console(app, desk)
     app.cleanup_ctx.append(_clockwork)
-    health.add_health(app, runtime, lambda: app[_SCHEDULER].running)
+    health.add_health(app, runtime, lambda: app[_CLOCKWORK].scheduler.running)
     return app
 
 
@@ -243,17 +242,17 @@ def _derived_key(config: Config, purpose: str) -> bytes:
     return hmac.digest(config.security.data_key.get_secret_value().encode(), purpose.encode(), hashlib.sha256)
 
 
-_SCHEDULER = web.AppKey("scheduler", AsyncIOScheduler)
+_CLOCKWORK = web.AppKey("clockwork", jobs.Clockwork)
 
 
 async def _clockwork(app: web.Application) -> AsyncIterator[None]:
     """Runs while the application does: the jobs, and the outbox as soon as something is promised."""
     program = app[PROGRAM]
     runtime = program.runtime
-    app[_SCHEDULER] = jobs.start(program.desk)
+    app[_CLOCKWORK] = jobs.Clockwork(program.desk)
     wakeful = asyncio.create_task(_send_at_once(runtime.store, program.outbox))
     yield
-    app[_SCHEDULER].shutdown(wait=False)
+    await app[_CLOCKWORK].stop()
     wakeful.cancel()
     with suppress(asyncio.CancelledError):
         await wakeful

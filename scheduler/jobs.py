@@ -338,21 +338,39 @@ JOBS = (
 )
 
 
-def start(desk: Desk) -> AsyncIOScheduler:
-    """Tick all jobs; each runs once at a time, and a late tick runs once."""
-    scheduler = AsyncIOScheduler(timezone=ZoneInfo(desk.timezone))
-    for place, job in enumerate(JOBS):
-        scheduler.add_job(
-            _guarded(job, desk),
-            _trigger(job, desk, first_after=timedelta(seconds=place / len(JOBS))),
-            id=job.work.__name__,
-            max_instances=1,
-            coalesce=True,
-            misfire_grace_time=None,
-            **({"next_run_time": clock.now()} if job.first_at_once else {}),
-        )
-    scheduler.start()
-    return scheduler
+class Clockwork:
+    """Ticks all jobs; each runs once at a time, and a late tick runs once."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.scheduler = AsyncIOScheduler(timezone=ZoneInfo(desk.timezone))
+        self._running: set[asyncio.Task[object]] = set()
+        for place, job in enumerate(JOBS):
+            self.scheduler.add_job(
+                self._watched(_guarded(job, desk)),
+                _trigger(job, desk, first_after=timedelta(seconds=place / len(JOBS))),
+                id=job.work.__name__,
+                max_instances=1,
+                coalesce=True,
+                misfire_grace_time=None,
+                **({"next_run_time": clock.now()} if job.first_at_once else {}),
+            )
+        self.scheduler.start()
+
+    async def stop(self) -> None:
+        """Cut short what runs, and wait until it has let go of the database: that is closed next."""
+        self.scheduler.shutdown(wait=False)
+        await asyncio.sleep(0)  # it shuts down in the loop's next round
+        while self._running:
+            await asyncio.wait(set(self._running))
+
+    def _watched(self, work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            if task := asyncio.current_task():
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+            await work()
+
+        return run
 
 
 def _trigger(job: Job, desk: Desk, *, first_after: timedelta) -> IntervalTrigger | CronTrigger:

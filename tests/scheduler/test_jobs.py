@@ -33,9 +33,9 @@ async def promises(house: House, number: int, prefix: str = "o") -> None:
 
 
 async def test_every_job_is_ticked_at_its_time(house: House) -> None:
-    scheduler = jobs.start(house.desk)
+    clockwork = jobs.Clockwork(house.desk)
     try:
-        triggers = {job.id: job.trigger for job in scheduler.get_jobs()}
+        triggers = {job.id: job.trigger for job in clockwork.scheduler.get_jobs()}
         assert set(triggers) == {job.work.__name__ for job in jobs.JOBS}
         for job in jobs.JOBS:
             trigger = triggers[job.work.__name__]
@@ -45,11 +45,11 @@ async def test_every_job_is_ticked_at_its_time(house: House) -> None:
             else:
                 assert isinstance(trigger, CronTrigger)
                 assert str(trigger.timezone) == "Asia/Shanghai"
-        assert all(job.max_instances == 1 and job.coalesce for job in scheduler.get_jobs())
+        assert all(job.max_instances == 1 and job.coalesce for job in clockwork.scheduler.get_jobs())
         starts = [trigger.start_date for trigger in triggers.values() if isinstance(trigger, IntervalTrigger)]
         assert len({start.microsecond for start in starts}) == len(starts)  # never all at the database in one moment
     finally:
-        scheduler.shutdown(wait=False)
+        await clockwork.stop()
 
 
 async def test_messages_are_fetched_as_soon_as_the_program_starts(
@@ -66,11 +66,35 @@ async def test_messages_are_fetched_as_soon_as_the_program_starts(
     channel = Fetching()
     monkeypatch.setattr(jobs, "JOBS", [job for job in jobs.JOBS if job.work is jobs.pull_messages])
     clock.set_source(None)
-    scheduler = jobs.start(replace(house.desk, channels={"kf": channel, "other": FakeChannel("other")}))
+    clockwork = jobs.Clockwork(replace(house.desk, channels={"kf": channel, "other": FakeChannel("other")}))
     try:
         await until(lambda: channel.pulled == 1)
     finally:
-        scheduler.shutdown(wait=False)
+        await clockwork.stop()
+
+
+async def test_who_stops_waits_for_the_job_under_way(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job cut short still has to let go of the database, which is closed right after."""
+    begun, ended = asyncio.Event(), False
+
+    async def slow(desk: jobs.Desk) -> None:
+        nonlocal ended
+        begun.set()
+        try:
+            async with desk.store.write() as session:
+                await session.execute(select(StoredMessage))
+                await asyncio.Event().wait()
+        finally:
+            async with desk.store.read() as session:
+                await session.execute(select(StoredMessage))
+            ended = True
+
+    monkeypatch.setattr(jobs, "JOBS", [jobs.Job(slow, every=timedelta(hours=1), first_at_once=True)])
+    clock.set_source(None)
+    clockwork = jobs.Clockwork(house.desk)
+    await begun.wait()
+    await clockwork.stop()
+    assert ended
 
 
 async def test_a_job_that_fails_is_logged_and_runs_again(house: House, caplog: pytest.LogCaptureFixture) -> None:

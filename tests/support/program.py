@@ -11,7 +11,7 @@ from playwright.async_api import Page
 from sqlalchemy import update
 
 from bot import clock
-from bot.app import _SCHEDULER, create_app
+from bot.app import _CLOCKWORK, create_app
 from bot.config import parse_config
 from bot.security.passwords import hash_password
 from bot.store.models import Officer
@@ -69,7 +69,7 @@ async def running(url: str, *pages: Page) -> AsyncIterator[Running]:
             await session.execute(update(Officer).values(password_hash=hashed))
         for page in pages:
             stack.push_async_callback(page.context.close)
-        yield Running(root, wechat, pusher, house, app[_SCHEDULER])
+        yield Running(root, wechat, pusher, house, app[_CLOCKWORK].scheduler)
 
 
 @dataclass
