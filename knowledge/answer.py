@@ -259,5 +259,7 @@ def _short_name(rule: str) -> str:
 def _basis(sources: Sequence[Source], checked: str, labels: Mapping[str, str]) -> str:
     if not sources:
         return ""
-    rules = "、".join(f"《{_short_name(source.rule)}》{source.article}" for source in sources[:2])
-    return f"{labels['basis']}：{rules}（{checked}{labels['checked']}）" if checked else f"{labels['basis']}：{rules}"
+    shown = sources[:2]
+    rules = "、".join(f"《{_short_name(source.rule)}》{source.article}" for source in shown)
+    dated = checked and all(source.confirmed for source in shown)
+    return f"{labels['basis']}：{rules}（{checked}{labels['checked']}）" if dated else f"{labels['basis']}：{rules}"

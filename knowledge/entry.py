@@ -76,6 +76,7 @@ class Source:
     rule: str
     article: str = ""
     in_force: str = ""
+    confirmed: bool = True  # False: nobody has read the rule's own text beside the answer yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,11 @@ class KnowledgeEntry:
     @property
     def short(self) -> str:
         return self.texts.get("short", "")
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the rules the answer rests on have been read beside it."""
+        return all(source.confirmed for source in self.sources)
 
     def all_phrases(self) -> Iterator[str]:
         for name in PHRASE_FIELDS:
@@ -248,12 +254,15 @@ def _sources(value: object, name: str) -> tuple[Source, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
-        raise KnowledgeError(f"{name}: sources must be a list of {{rule, article, in_force}}")
+        raise KnowledgeError(f"{name}: sources must be a list of {{rule, article, in_force, confirmed}}")
+    if any(item.get("confirmed", True) not in (True, False) for item in value):
+        raise KnowledgeError(f"{name}: sources: confirmed must be true or false")
     return tuple(
         Source(
             str(item.get("rule", "")).strip(),
             str(item.get("article") or "").strip(),
             str(item.get("in_force") or "").strip(),
+            bool(item.get("confirmed", True)),
         )
         for item in value
     )

@@ -28,7 +28,10 @@ def read_own(
 
 
 def laid_over(base: KnowledgeEntry, own: KnowledgeEntry) -> KnowledgeEntry:
-    """Fields that the station filled in replace the shipped ones; its phrases and follow-ups are added to them."""
+    """Fields that the station filled in replace the shipped ones; its phrases and follow-ups are added to them.
+
+    Who dates a text of his own has read what it rests on.
+    """
     phrases = {
         name: (*base.phrases.get(name, ()), *own.phrases.get(name, ())) for name in {**base.phrases, **own.phrases}
     }
@@ -39,7 +42,8 @@ def laid_over(base: KnowledgeEntry, own: KnowledgeEntry) -> KnowledgeEntry:
         owner=own.owner or base.owner,
         checked=own.checked or base.checked,
         review_by=own.review_by or base.review_by,
-        sources=own.sources or base.sources,
+        sources=own.sources
+        or (tuple(replace(source, confirmed=True) for source in base.sources) if own.checked else base.sources),
         department=own.department or base.department,
         number=own.number or base.number,
         texts={**base.texts, **own.texts},

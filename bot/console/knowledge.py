@@ -15,15 +15,17 @@ MATCHES_SHOWN = 5
 
 async def show(visit: Visit) -> web.StreamResponse:
     """All topics, or those that fit the words; above them what the bot would do with the words as a question."""
-    asked, overdue_only = visit.asked("q"), visit.asked("overdue") == "1"
+    asked, due_only = visit.asked("q"), visit.asked("overdue") == "1"
     knowledge, today = visit.desk.runtime.knowledge, _today(visit)
     wanted = asked.casefold()
     families: dict[str, list[str]] = {name: [] for name in FAMILIES}
     overdue = {topic for topic, entry in knowledge.entries.items() if _is_overdue(entry.review_by, today)}
+    unconfirmed = {topic for topic, entry in knowledge.entries.items() if not entry.confirmed}
+    due = overdue | unconfirmed
     for topic, entry in sorted(knowledge.entries.items()):
         family = topic.partition(".")[0]
         fits = not wanted or any(wanted in text.casefold() for text in (entry.title, topic, entry.scope, entry.short))
-        if family != "none" and fits and (topic in overdue or not overdue_only):
+        if family != "none" and fits and (topic in due or not due_only):
             families.setdefault(family, []).append(topic)
     return visit.page(
         "knowledge.html",
@@ -32,7 +34,9 @@ async def show(visit: Visit) -> web.StreamResponse:
         entries=knowledge.entries,
         shipped=knowledge.shipped,
         overdue=overdue,
-        overdue_only=overdue_only,
+        unconfirmed=unconfirmed,
+        due=due,
+        due_only=due_only,
         asked=asked,
         match=knowledge.match(asked) if asked else None,
         matches_shown=MATCHES_SHOWN,
