@@ -206,6 +206,18 @@ async def test_entries_overdue_for_review_are_marked(house: House, monkeypatch: 
     assert "已过复核日期" in await fu.read("/console/knowledge/idcard.lost")
 
 
+async def test_topics_whose_rules_nobody_has_read_are_marked(house: House) -> None:
+    fu = await house.logged_in("fu")
+    entries = house.runtimes[0].knowledge.entries
+    unread = [topic for topic, entry in entries.items() if not entry.confirmed]
+    assert unread
+    page = await fu.read("/console/knowledge?overdue=1")
+    assert page.count("依据待核") == len(unread)
+    assert all(f"/console/knowledge/{topic}" in page for topic in unread)
+    assert "待核" in await fu.read(f"/console/knowledge/{unread[0]}")
+    assert "待核" not in await fu.read("/console/knowledge/idcard.temp")
+
+
 async def test_settings_are_in_the_answers_at_once_and_in_the_log(house: House) -> None:
     guan, fu = await house.logged_in("guan"), await house.logged_in("fu")
     page = await guan.read("/console/knowledge/settings")

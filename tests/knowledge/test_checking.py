@@ -15,7 +15,8 @@ from knowledge.knowledge import MODEL_FILE, ROOT
 from tests.knowledge.conftest import LOST, write
 
 Change = Callable[[str, str], Path]
-UNSEEN = Path(__file__).parent / "unseen.tsv"  # labelled questions that the knowledge must never learn: they measure it
+# Labelled questions that the knowledge must never learn: they measure it.
+MEASURING = [Path(__file__).parent / name for name in ("unseen.tsv", "roundabout.tsv")]
 
 
 def faults(root: Path, **options: object) -> str:
@@ -109,7 +110,7 @@ def test_the_shipped_content_is_in_order() -> None:
 
 
 def test_no_question_that_measures_the_knowledge_stands_in_it(knowledge: Knowledge) -> None:
-    assert list(map(str, check(ROOT, against=[UNSEEN], model=False))) == []
+    assert list(map(str, check(ROOT, against=MEASURING, model=False))) == []
 
     def plain(text: str) -> str:
         return re.sub(r"\W", "", text.lower()) or text
@@ -123,6 +124,6 @@ def test_no_question_that_measures_the_knowledge_stands_in_it(knowledge: Knowled
             *(followup.ask for followup in entry.followups),
         )
     }
-    asked = {plain(row.second or row.text) for row in read_questions(UNSEEN)}
-    assert len(asked) > 400
+    asked = {plain(row.second or row.text) for path in MEASURING for row in read_questions(path)}
+    assert len(asked) > 3000
     assert not asked & taught

@@ -8,6 +8,9 @@ from knowledge import Knowledge, KnowledgeError, evaluate, read_questions, write
 from knowledge.evaluation import Report
 
 UNSEEN = Path(__file__).parent / "unseen.tsv"
+ROUNDABOUT = (
+    Path(__file__).parent / "roundabout.tsv"
+)  # harder: most tell what happened without the name of their matter
 GOOD = """text\tlabel\tnote
 身份证丢了怎么补办\tidcard.lost\tx
 身份证丢了怎么补办 ||| 要带什么材料\tidcard.lost
@@ -63,32 +66,39 @@ def test_a_missing_file_and_a_label_that_is_no_topic_are_named(knowledge: Knowle
 
 
 @pytest.fixture(scope="module")
-def unseen(knowledge: Knowledge) -> Report:
+def strangers(knowledge: Knowledge) -> dict[Path, Report]:
     """What other people wrote blind and the knowledge never learns."""
-    return evaluate(knowledge, read_questions(UNSEEN), baseline=False)
+    return {path: evaluate(knowledge, read_questions(path), baseline=False) for path in (UNSEEN, ROUNDABOUT)}
 
 
 @pytest.mark.parametrize(
-    ("figure", "floor"),
+    ("figure", "floor", "roundabout"),
     [
-        ("hit@1", 0.86),
-        ("hit@3", 0.94),
-        ("urgent recognised", 0.90),
-        ("urgent or perhaps", 0.97),
-        ("urgent kind", 0.82),
-        ("follow-ups", 0.72),
-        ("english", 0.83),
+        ("hit@1", 0.90, 0.74),
+        ("hit@3", 0.955, 0.86),
+        ("urgent recognised", 0.94, 0.91),
+        ("urgent or perhaps", 0.98, 0.97),
+        ("urgent kind", 0.88, 0.81),
+        ("follow-ups", 0.83, 0.82),
+        ("english", 0.90, 0.65),
     ],
 )
-def test_strangers_are_understood_as_well_as_they_were(unseen: Report, figure: str, floor: float) -> None:
-    assert (unseen.share(figure) or 0.0) >= floor
+def test_strangers_are_understood_as_well_as_they_were(
+    strangers: dict[Path, Report], figure: str, floor: float, roundabout: float
+) -> None:
+    assert (strangers[UNSEEN].share(figure) or 0.0) >= floor
+    assert (strangers[ROUNDABOUT].share(figure) or 0.0) >= roundabout
 
 
 @pytest.mark.parametrize(
-    ("figure", "ceiling"), [("none answered", 0.04), ("near-misses raised", 0.08), ("calm as perhaps", 0.10)]
+    ("figure", "ceiling", "roundabout"),
+    [("none answered", 0.04, 0.06), ("near-misses raised", 0.05, 0.07), ("calm as perhaps", 0.07, 0.11)],
 )
-def test_strangers_are_not_bothered_more_than_they_were(unseen: Report, figure: str, ceiling: float) -> None:
-    assert (unseen.share(figure) or 0.0) <= ceiling
+def test_strangers_are_not_bothered_more_than_they_were(
+    strangers: dict[Path, Report], figure: str, ceiling: float, roundabout: float
+) -> None:
+    assert (strangers[UNSEEN].share(figure) or 0.0) <= ceiling
+    assert (strangers[ROUNDABOUT].share(figure) or 0.0) <= roundabout
 
 
 def test_a_pasted_fraud_and_the_story_of_one_are_taken_for_fraud(knowledge: Knowledge) -> None:
