@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -242,12 +243,12 @@ def _copies(path: Path, entries: Iterable[KnowledgeEntry]) -> Iterator[Fault]:
     for entry in entries:
         for phrase in (*entry.all_phrases(), *(text for text, _ in entry.near_misses)):
             own = _pairs(phrase)
-            common: dict[int, int] = {}
-            for pair in own:
-                for number in holders.get(pair, ()):
-                    common[number] = common.get(number, 0) + 1
-            for number, count in common.items():
-                if count >= _NEAR * len(own | pairs[number][1]):
+            # Who shares enough of all pairs shares one of the rarest, too.
+            rarest = sorted(own, key=lambda pair: len(holders.get(pair, ())))[
+                : len(own) - math.ceil(_NEAR * len(own)) + 1
+            ]
+            for number in sorted({number for pair in rarest for number in holders.get(pair, ())}):
+                if len(own & pairs[number][1]) >= _NEAR * len(own | pairs[number][1]):
                     yield Fault(
                         entry.topic,
                         "phrases",
