@@ -30,7 +30,7 @@ from knowledge.text import Normaliser, Segmenter, read_groups, read_pairs, read_
 
 ROOT = Path(__file__).resolve().parent
 MODEL_FILE = Path("model/knowledge.zip")
-_ANSWERS_KEPT = 1024
+_ANSWERS_KEPT = 256
 
 
 def source_files(root: Path) -> list[Path]:
