@@ -179,6 +179,30 @@ async def test_what_the_resident_says_while_a_page_is_on_its_way_is_on_it(
         await expect(page.get_by_text("他又打电话来了")).to_be_visible()
 
 
+@pytest.mark.slow
+async def test_a_form_that_is_replaced_while_it_is_on_its_way_still_brings_its_page(
+    people: browsers.People, sqlite_url: str
+) -> None:
+    async with station(sqlite_url, people) as (house, root):
+        await house.hear(HELP)
+        page = await people.open("phone", base_url=root)
+        await log_in(page, "zhang")
+        await page.goto(f"/console/tickets/{(await house.tickets())[0].id}")
+
+        async def late(route: Route) -> None:
+            made = await route.fetch()
+            await expect(page.get_by_role("button", name="接手")).to_have_count(0)  # the live update was faster
+            await route.fulfill(response=made)
+
+        await page.route("**/take", late)
+        async with page.expect_response(re.compile("/take")):
+            await page.get_by_role("button", name="接手").click()
+        await page.get_by_label("回复居民").fill("我在，您说")
+        await page.get_by_role("button", name="发送").click()
+        await expect(page.locator("#timeline .out.officer")).to_contain_text("我在，您说")
+        assert page.url.endswith("/console/tickets/1")
+
+
 async def test_pictures_and_canned_replies(people: browsers.People, sqlite_url: str) -> None:
     png = bytes.fromhex(
         "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c63606060600000000500"
