@@ -157,15 +157,21 @@ async def test_a_reply_refused_because_a_colleague_was_faster_is_not_lost(
         assert house.channel.texts == []
 
 
+async def waiting_call(people: browsers.People, house: House, root: str) -> Page:
+    """The page of a call for help that nobody has taken, on an officer's phone."""
+    await house.hear(HELP)
+    page = await people.open("phone", base_url=root)
+    await log_in(page, "zhang")
+    await page.goto(f"/console/tickets/{(await house.tickets())[0].id}")
+    return page
+
+
 @pytest.mark.slow
 async def test_what_the_resident_says_while_a_page_is_on_its_way_is_on_it(
     people: browsers.People, sqlite_url: str
 ) -> None:
     async with station(sqlite_url, people) as (house, root):
-        await house.hear(HELP)
-        page = await people.open("phone", base_url=root)
-        await log_in(page, "zhang")
-        await page.goto(f"/console/tickets/{(await house.tickets())[0].id}")
+        page = await waiting_call(people, house, root)
 
         async def slowly(route: Route) -> None:
             made = await route.fetch()  # the page after taking, as it was made
@@ -184,10 +190,7 @@ async def test_a_form_that_is_replaced_while_it_is_on_its_way_still_brings_its_p
     people: browsers.People, sqlite_url: str
 ) -> None:
     async with station(sqlite_url, people) as (house, root):
-        await house.hear(HELP)
-        page = await people.open("phone", base_url=root)
-        await log_in(page, "zhang")
-        await page.goto(f"/console/tickets/{(await house.tickets())[0].id}")
+        page = await waiting_call(people, house, root)
 
         async def late(route: Route) -> None:
             made = await route.fetch()
