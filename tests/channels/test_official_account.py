@@ -376,10 +376,9 @@ async def test_an_answer_to_a_platform_that_hung_up_is_not_confirmed(station: St
     release = asyncio.Event()
     order = _Order(release)
     station.channel._feed = order
-    pushing = asyncio.create_task(station.pusher.text(OPENID, "居民的话", deliveries=1, timeout_seconds=0.2))
+    pushing = asyncio.create_task(station.pusher.text(OPENID, "居民的话", deliveries=1))
     await order.entered.wait()
-    push = await pushing
-    assert (push.status, push.verdict) == (None, "fault notice")
+    pushing.cancel()
     await until(lambda: all(connection.transport is None for connection in station.server.connections))
     release.set()
     await until(lambda: bool(logs))

@@ -19,7 +19,7 @@ from bot.store.models import Conversation, Delivery, DeliveryState, Direction, S
 from tests.fakes.wechat import FakeWeChat, Pusher
 from tests.fakes.wechat.pusher import AES_KEY, APP_ID, PREVIOUS_AES_KEY, TOKEN
 from tests.support.knowledge import KnownSayings
-from tests.support.station import CHANNEL, DATA_KEY, NAME, FrozenClock
+from tests.support.station import CHANNEL, DATA_KEY, NAME, SOON_SECONDS, FrozenClock
 
 
 def config_of(database_url: str, api_base: str, **changed: Any) -> Config:
@@ -72,13 +72,9 @@ class Station:
 
     async def reach(self, state: DeliveryState) -> None:
         """Wait until the only delivery is in this state: the program's own outbox works beside the test."""
-        found: list[Delivery] = []
-        for _ in range(1000):
-            found = await self.deliveries()
-            if [one.state for one in found] == [state]:
-                return
-            await asyncio.sleep(0.001)
-        raise AssertionError(f"{[one.state for one in found]} instead of {state}")
+        async with asyncio.timeout(SOON_SECONDS):
+            while [one.state for one in await self.deliveries()] != [state]:  # noqa: ASYNC110  # nothing tells us
+                await asyncio.sleep(0.001)
 
     async def conversation(self, openid: str) -> Conversation | None:
         async with self.program.runtime.store.read() as session:

@@ -32,7 +32,7 @@ from tests.fakes.wechat.chat import FAULT_NOTICE
 from tests.fakes.wechat.cipher import Corruption, children, encrypt, signature, xml_of
 from tests.fakes.wechat.delivery import Attempt, Signed
 from tests.fakes.wechat.pusher import ACCOUNT, AES_KEY, APP_ID, PREVIOUS_AES_KEY, TOKEN
-from tests.support.station import until
+from tests.support.station import SOON_SECONDS, until
 
 QUESTION, TITLE = "身份证丢了怎么办", "身份证丢了补办"
 OPENID, OTHER = "o9AgO5Kd5ggOC-bXrbNODIiE3bGY", "oZZZZ5Kd5ggOC-bXrbNODIiE3bGY"
@@ -300,9 +300,8 @@ async def test_an_answer_that_takes_too_long_goes_out_once_by_message(
     monkeypatch.setattr(official_account, "ANSWER_SECONDS", 0.05)  # of the platform's five
     monkeypatch.setattr("bot.dispatcher.GRACE_SECONDS", 0.05)
     station = await start()
-    push = await station.pusher.text(OPENID, "慢", deliveries=3, always=True, timeout_seconds=2)
+    push = await station.pusher.text(OPENID, "慢", deliveries=3, always=True)
     assert [(attempt.status, attempt.body) for attempt in push.attempts] == [(200, b"success")] * 3
-    assert all(attempt.seconds < 1 for attempt in push.attempts)
     go_on.set()
     await until(lambda: bool(station.wechat.texts(OPENID)))
     await station.program.outbox.work()
@@ -414,14 +413,14 @@ async def test_a_body_too_large_is_refused_with_flat_memory_and_others_are_serve
 
 async def test_a_body_that_drips_holds_nobody_up_and_is_given_up(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     station = await start()
-    monkeypatch.setattr(station.program.channels["fenglin"], "_body_seconds", 0.3)
+    monkeypatch.setattr(station.program.channels["fenglin"], "_body_seconds", 1.0)
     signed, address = station.pusher.sign(text_of("x")), urlsplit(station.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     head = f"POST {address.path}?{urlencode(signed.query)} HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n"
     writer.write(head.encode() + b"<xml>")
     await writer.drain()
     assert TITLE in (await station.pusher.text(OPENID, QUESTION)).text
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SOON_SECONDS):
         assert (await reader.readline()).startswith(b"HTTP/1.1 408")
     writer.close()
 

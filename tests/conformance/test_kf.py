@@ -216,7 +216,7 @@ async def test_the_whole_program_answers_and_stops_in_good_order(furnished_sqlit
     async with CorpPusher(url, corp=wechat.wecom, modules=("kf",)):
         await wechat.wecom.kf.writes(ACCOUNT, WANG, QUESTION)
         await until(lambda: len(wechat.wecom.kf.chat(ACCOUNT, WANG)) == 2)
-        wechat.fault("sync_msg", "delay", 0.2)
+        wechat.hold("sync_msg")
         await wechat.wecom.kf.writes(ACCOUNT, WANG, "你好")  # it is being fetched when the program stops
         await runner.cleanup()
     assert ANSWER in wechat.wecom.kf.chat(ACCOUNT, WANG)[1].words
@@ -270,8 +270,9 @@ async def test_51_a_storm_of_wake_ups_is_one_reading(desk: Desk) -> None:
     desk.platform.silent = True
     await desk.platform.writes(ACCOUNT, WANG, QUESTION)
     desk.platform.silent = False
-    desk.wechat.fault("sync_msg", "delay", 0.5, times=1)
+    go_on = desk.wechat.hold("sync_msg", times=1)
     await asyncio.gather(*(desk.platform.wake(ACCOUNT) for _ in range(20)))
+    go_on.set()
     await desk.quiet()
     assert len(desk.wechat.calls("sync_msg")) <= 2  # the one under way, and one for all who came during it
     assert len(desk.phone()) == 1
@@ -285,11 +286,12 @@ async def test_51_two_processes_read_one_at_a_time_and_what_came_meanwhile_is_no
         desk_of(any_house, wechat) as one,
         desk_of(other_house, wechat) as other,
     ):
-        wechat.fault("sync_msg", "delay_after", 0.3, times=1)
+        go_on = wechat.hold("sync_msg", "delay_after", times=1)
         one.kf.wake()
         await until(lambda: bool(wechat.calls("sync_msg")))  # it reads: its answer does not hold what comes now
         await other.says(QUESTION)
         assert len(wechat.calls("sync_msg")) == 1
+        go_on.set()
         await one.quiet()
         assert len(wechat.calls("sync_msg")) == 2
         assert [ANSWER in text for text in one.phone()] == [True]

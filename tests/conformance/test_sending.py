@@ -345,9 +345,9 @@ async def test_a_reply_whose_answer_was_lost_is_shown_as_unknown_and_not_repeate
 async def test_a_reply_the_platform_took_too_long_over_is_unknown(
     furnished_sqlite_url: str, frozen: FrozenClock
 ) -> None:
-    async with opened(furnished_sqlite_url, frozen, call_seconds=0.3) as account:
+    async with opened(furnished_sqlite_url, frozen, call_seconds=1) as account:
         ticket = await in_talk(account)
-        account.wechat.fault(SEND, "delay_after", 1.0, times=1)
+        account.wechat.fault(SEND, "delay_after", 60, times=1)
         await account.officer_says(ticket, "请带身份证来")
         await account.works()
         assert (await account.row_of("请带身份证来")).unknown
@@ -666,12 +666,12 @@ async def test_a_parked_channel_stays_parked_after_a_restart(furnished_sqlite_ur
 
 @pytest.mark.parametrize(
     ("effect", "value"),
-    [("errcode", 40164), ("errcode", 40125), ("status", 500), ("html", None), ("truncated", None), ("delay", 1.0)],
+    [("errcode", 40164), ("errcode", 40125), ("status", 500), ("html", None), ("truncated", None), ("delay", 60)],
 )
 async def test_a_token_call_that_fails_is_bounded_and_loses_nothing(
     furnished_sqlite_url: str, frozen: FrozenClock, effect: Any, value: Any
 ) -> None:
-    async with opened(furnished_sqlite_url, frozen, call_seconds=0.3) as account:
+    async with opened(furnished_sqlite_url, frozen, call_seconds=1) as account:
         ticket = await in_talk(account)
         account.wechat.fault("stable_token", effect, value)
         await account.officer_says(ticket, "请带身份证来")

@@ -22,7 +22,7 @@ from tests.conformance.station import account_of, open_account
 from tests.fakes.wechat import FakeWeChat
 from tests.fakes.wechat.faults import Effect
 from tests.fakes.wechat.pusher import AES_KEY, TOKEN
-from tests.support.station import CHANNEL, FrozenClock, House
+from tests.support.station import CHANNEL, SOON_SECONDS, FrozenClock, House
 
 OPENID = "o9AgO5Kd5ggOC-bXrbNODIiE3bGY"
 WORDS = "楼上半夜敲墙，我睡不着"
@@ -87,15 +87,16 @@ async def test_three_processes_with_one_store_ask_for_one_token(furnished_url: s
 
 
 async def test_while_one_process_asks_no_transaction_is_held_open(furnished_url: str, wechat: FakeWeChat) -> None:
-    wechat.fault("stable_token", "delay", 0.5)
+    go_on = wechat.hold("stable_token")
     async with House.opened(furnished_url) as beside, processes(furnished_url, wechat, 1) as (channel,):
         sending = asyncio.create_task(send(channel))
         while not wechat.calls("stable_token") and not sending.done():
-            async with asyncio.timeout(0.3), beside.store.write() as session:
+            async with asyncio.timeout(SOON_SECONDS), beside.store.write() as session:
                 row = await session.get(PlatformToken, (beside.station.id, CHANNEL), with_for_update=True)
             if row is not None and row.fetcher:
                 break
         assert not sending.done()
+        go_on.set()
         assert await sending == ""
 
 
@@ -180,7 +181,7 @@ async def test_a_permanent_credential_error_parks_the_channel_and_keeps_the_queu
         ("errcode", 89503),
         ("errcode", 45009),
         ("status", 500),
-        ("delay", 2),
+        ("delay", 60),
         ("html", None),
         ("redirect", "http://127.0.0.1:9/"),
         ("close_before", None),
@@ -191,8 +192,8 @@ async def test_whatever_the_token_call_answers_sending_ends_in_time(
     house: House, wechat: FakeWeChat, effect: Effect, value: object
 ) -> None:
     wechat.fault("stable_token", effect, value)
-    channel = account_of(house, wechat, call_seconds=0.3)
-    async with asyncio.timeout(10):
+    channel = account_of(house, wechat, call_seconds=1)
+    async with asyncio.timeout(SOON_SECONDS):
         codes = await asyncio.gather(*(send(channel) for _ in range(20)))
     await channel.close()
     assert len(set(codes)) == 1

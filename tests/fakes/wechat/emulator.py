@@ -4,8 +4,9 @@ In a test's own process it is an object (`async with FakeWeChat() as wechat`); o
 person does the same. Whatever the platform's documents leave open is a field of `Rules`.
 """
 
+import asyncio
 from collections import Counter
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from aiohttp import web
 
@@ -121,6 +122,12 @@ class FakeWeChat:
         rule = Fault(path, effect, value, **when)
         self.faults.append(rule)
         return rule
+
+    def hold(self, path: str, effect: Literal["delay", "delay_after"] = "delay", **when: Any) -> asyncio.Event:
+        """Such calls get no answer before this is set."""
+        go_on = asyncio.Event()
+        self.fault(path, effect, go_on, **when)
+        return go_on
 
     def calls(self, path: str) -> list[Call]:
         return self.journal.calls(path)

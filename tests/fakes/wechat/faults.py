@@ -10,8 +10,8 @@ Effect = Literal[
     "errcode",  # value: the code; nothing is done
     "status",  # value: the HTTP status; nothing is done
     "status_after",  # value: the HTTP status, although it was done
-    "delay",  # value: real seconds before anything is done
-    "delay_after",  # value: real seconds between doing it and answering
+    "delay",  # value: real seconds, or an event to wait for, before anything is done
+    "delay_after",  # value: the same between doing it and answering
     "close_before",  # the connection ends, nothing was done
     "close_after",  # the connection ends, although it was done: finds double sends
     "html",  # a page in a 200, nothing was done

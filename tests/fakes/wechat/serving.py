@@ -125,7 +125,7 @@ class Gate:
                 _hang_up(request)
                 return web.Response()
             case "delay":
-                await asyncio.sleep(fault.value)
+                await _wait(fault.value)
             case "expire_token":
                 self._expire_token(asked.token)
         return None
@@ -133,7 +133,7 @@ class Gate:
     async def _after(self, fault: Fault | None, request: web.Request, done: dict[str, Any]) -> web.StreamResponse:
         effect = fault.effect if fault is not None else None
         if fault is not None and effect == "delay_after":
-            await asyncio.sleep(fault.value)
+            await _wait(fault.value)
         if effect == "close_after":
             _hang_up(request)
         if fault is not None and effect == "status_after":
@@ -145,6 +145,10 @@ class Gate:
     def _json(self, value: dict[str, Any]) -> web.Response:
         kind = "text/plain" if self.platform.rules.text_plain else "application/json; encoding=utf-8"
         return web.Response(body=json.dumps(value, ensure_ascii=False).encode(), headers={"Content-Type": kind})
+
+
+async def _wait(value: float | asyncio.Event) -> None:
+    await (value.wait() if isinstance(value, asyncio.Event) else asyncio.sleep(value))
 
 
 async def body_of(request: web.Request) -> tuple[Any, bool]:
