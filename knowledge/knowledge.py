@@ -31,6 +31,7 @@ from knowledge.text import Normaliser, Segmenter, read_groups, read_pairs, read_
 ROOT = Path(__file__).resolve().parent
 MODEL_FILE = Path("model/knowledge.zip")
 _ANSWERS_KEPT = 256
+_MATCHES_KEPT, _MOST_KEPT_CHARS = 1024, 40  # short ones come again; a long story never does, and need not be kept
 
 
 def source_files(root: Path) -> list[Path]:
@@ -106,7 +107,8 @@ class Knowledge:
         self._reader = reader
         self._settings = dict(settings)
         self._defaults = dict(defaults)
-        self._rendered = lru_cache(maxsize=_ANSWERS_KEPT)(self._render)  # most residents ask the same
+        self._rendered = lru_cache(maxsize=_ANSWERS_KEPT)(self._render)  # most residents ask the same,
+        self._matched = lru_cache(maxsize=_MATCHES_KEPT)(self._match)  # tap the same choices, say the same hello
 
     @classmethod
     def load(
@@ -167,6 +169,10 @@ class Knowledge:
         )
 
     def match(self, text: str, *, previous_topic: str | None = None) -> Match:
+        match = self._matched if len(text) <= _MOST_KEPT_CHARS else self._match
+        return match(text, previous_topic)
+
+    def _match(self, text: str, previous_topic: str | None) -> Match:
         return self._matcher.match(text, previous_topic=previous_topic)
 
     def answer(

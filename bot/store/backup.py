@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.store import migrations
 from bot.store.engine import Store
 from bot.store.models import Base
-from bot.store.types import BigId, EncryptedBytes, EncryptedJson, EncryptedText
+from bot.store.types import BigId, Encrypted
 
 _FORMAT = "neighbourhood-officer-backup"
 _ROWS_AT_ONCE = 500
@@ -120,7 +120,7 @@ def _check_whole(file: Path) -> None:
 
 def _raw_type(column: Column[Any]) -> Any:
     """The type whose values are the stored ones: ciphertext stays ciphertext."""
-    encrypted = isinstance(column.type, EncryptedText | EncryptedJson | EncryptedBytes)
+    encrypted = isinstance(column.type, Encrypted)
     return LargeBinary() if encrypted else column.type
 
 

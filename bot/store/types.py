@@ -41,10 +41,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         """One plain function: a turn writes a dozen moments, and SQLAlchemy's own two take half as long again."""
         return _in_utc if dialect.name == "postgresql" else _as_sqlite_text
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
+        return _in_utc if dialect.name == "postgresql" else _of_sqlite_text
 
 
 def _in_utc(value: datetime | None) -> datetime | None:
@@ -60,40 +58,70 @@ def _as_sqlite_text(value: datetime | None) -> str | None:
     return None if moment is None else moment.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
-class EncryptedText(TypeDecorator[str]):
-    """Text that is encrypted in the database; it cannot be compared or sorted there (use a blind index)."""
+def _of_sqlite_text(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
+
+
+class Encrypted(TypeDecorator[Any]):
+    """Encrypted in the database; it cannot be compared or sorted there (use a blind index)."""
 
     impl = LargeBinary
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
-        return None if value is None else encrypt(value.encode())
+    @staticmethod
+    def to_bytes(value: Any) -> bytes:
+        raise NotImplementedError
 
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:
-        return None if value is None else decrypt(value).decode()
+    @staticmethod
+    def from_bytes(value: bytes) -> Any:
+        raise NotImplementedError
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], bytes | None]:
+        to_bytes = self.to_bytes
+        return lambda value: None if value is None else encrypt(to_bytes(value))
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[bytes | None], Any]:
+        from_bytes = self.from_bytes
+        return lambda value: None if value is None else from_bytes(decrypt(value))
 
 
-class EncryptedJson(TypeDecorator[Any]):
-    """A small JSON value that is encrypted in the database."""
+class EncryptedText(Encrypted):
+    """A text."""
 
-    impl = LargeBinary
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
-        return None if value is None else encrypt(_as_json(value).encode())
+    @staticmethod
+    def to_bytes(value: str) -> bytes:
+        return value.encode()
 
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> Any:
-        return None if value is None else json.loads(decrypt(value))
+    @staticmethod
+    def from_bytes(value: bytes) -> str:
+        return value.decode()
 
 
-class EncryptedBytes(TypeDecorator[bytes]):
-    """Bytes (a picture) that are encrypted in the database."""
+class EncryptedJson(Encrypted):
+    """A small JSON value."""
 
-    impl = LargeBinary
     cache_ok = True
 
-    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> bytes | None:
-        return None if value is None else encrypt(value)
+    @staticmethod
+    def to_bytes(value: Any) -> bytes:
+        return _as_json(value).encode()
 
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> bytes | None:
-        return None if value is None else decrypt(value)
+    @staticmethod
+    def from_bytes(value: bytes) -> Any:
+        return json.loads(value)
+
+
+class EncryptedBytes(Encrypted):
+    """Bytes (a picture)."""
+
+    cache_ok = True
+
+    @staticmethod
+    def to_bytes(value: bytes) -> bytes:
+        return value
+
+    @staticmethod
+    def from_bytes(value: bytes) -> bytes:
+        return value

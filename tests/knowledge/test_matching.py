@@ -214,6 +214,14 @@ def test_the_same_text_is_always_decided_in_the_same_way(knowledge: Knowledge) -
     assert knowledge.match("户口迁移要多久") == Knowledge.load().match("户口迁移要多久")
 
 
+def test_a_short_message_is_decided_once_and_a_long_one_is_not_kept(knowledge: Knowledge) -> None:
+    short, long = "周六上班吗", "我想把孩子的户口迁过来，" * 4
+    assert knowledge.match(short) is knowledge.match(short)
+    assert knowledge.match(long) == knowledge.match(long)
+    assert knowledge.match(long) is not knowledge.match(long)
+    assert knowledge.match("要多少钱", previous_topic="idcard.lost") != knowledge.match("要多少钱")
+
+
 def test_the_loaded_knowledge_is_small() -> None:
     tracemalloc.start()
     loaded = Knowledge.load()
