@@ -1,16 +1,20 @@
 """Search in chat logs: words of messages as blind indexes, found by all the words asked for."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import LargeBinary, Select, delete, func, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from bot.store.bulk import insert_if_new
-from bot.store.encryption import blind_index
+from bot.store.encryption import EncryptionError, blind_index, decrypt
 from bot.store.models import Author, Conversation, Officer, SearchWord, StoredMessage, Ticket
+from bot.store.types import EncryptedText
+
+log = logging.getLogger(__name__)
 
 Words = Callable[[str], Iterable[str]]  # the knowledge's own word splitter
 
@@ -86,13 +90,13 @@ async def _index(session: AsyncSession, station_id: int, message_ids: Sequence[i
     """Read the first of these messages and put their words into the index; how many were read."""
     if not message_ids:
         return 0
-    rows = (
-        await session.execute(
-            select(StoredMessage.id, StoredMessage.body).where(StoredMessage.id.in_(message_ids[:INDEXED_AT_ONCE]))
-        )
-    ).all()
-    texts = {row.id: text_index(row.body) for row in rows}
-    bodies = {texts[row.id]: row.body for row in rows}
+    now = message_ids[:INDEXED_AT_ONCE]
+    sealed = select(StoredMessage.id, type_coerce(StoredMessage.body, LargeBinary)).where(StoredMessage.id.in_(now))
+    read = {
+        number: body for number, blob in await session.execute(sealed) if (body := _opened(number, blob)) is not None
+    }
+    texts = {number: text_index(body) for number, body in read.items()}
+    bodies = {texts[number]: body for number, body in read.items()}
     known = await _known_texts(session, station_id, bodies)  # a row without its text's index may say what others said
     found = [
         {"station_id": station_id, "word": word, "text": text}
@@ -103,9 +107,18 @@ async def _index(session: AsyncSession, station_id: int, message_ids: Sequence[i
     if found:
         await session.execute(insert_if_new(session, SearchWord), found)  # another process may index the same text
     await session.execute(
-        update(StoredMessage), [{"id": row.id, "indexed": True, "text_index": texts[row.id]} for row in rows]
+        update(StoredMessage), [{"id": number, "indexed": True, "text_index": texts.get(number)} for number in now]
     )
-    return len(rows)
+    return len(now)
+
+
+def _opened(message_id: int, blob: bytes) -> str | None:
+    """The text of a message; None if it was damaged: it can be found by its resident and date, not by its words."""
+    try:
+        return EncryptedText.from_bytes(decrypt(blob))
+    except EncryptionError as error:
+        log.error("a message cannot be read", extra={"message_id": message_id, "why": str(error)})
+        return None
 
 
 async def forget_texts(session: AsyncSession, station_id: int, texts: Sequence[int]) -> None:
