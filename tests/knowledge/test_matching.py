@@ -105,9 +105,9 @@ def test_a_call_for_help_in_english_is_heard(knowledge: Knowledge, text: str) ->
     [
         ("隔壁小孩哭了一晚上好像被打", Decision.CLARIFY, "emergency.domestic"),
         ("他说不还钱就弄死我", Decision.ANSWER, "emergency.violence"),
-        ("我老公不让我出门", Decision.OFFICER, "emergency.domestic"),
+        ("老公不许我跟娘家人联系", Decision.CLARIFY, "emergency.domestic"),
         ("客服让我下载一个软件共享屏幕", Decision.OFFICER, "emergency.fraud_now"),
-        ("my landlord locked me out", Decision.OFFICER, "emergency.violence"),
+        ("my ex waits in front of my house", Decision.OFFICER, "emergency.violence"),
     ],
 )
 def test_what_may_be_a_call_for_help_is_marked_and_answered_as_usual(
