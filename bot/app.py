@@ -41,8 +41,9 @@ from bot.dispatcher import Dispatcher
 from bot.router import StationInfo
 from bot.runtime import Runtime
 from bot.store import migrations
-from bot.store.encryption import use_keys
+from bot.store.encryption import EncryptionError, use_keys
 from bot.store.engine import Store
+from bot.store.keys import check_keys
 from bot.store.live import Kind
 from bot.visitors import Visitors
 from knowledge import Knowledge
@@ -145,6 +146,11 @@ async def _station(store: Store, config: Config) -> StationInfo:
     if version != migrations.newest():
         await store.close()
         raise ConfigError("the database is not at the newest schema; run: python -m bot migrate")
+    try:
+        await check_keys(store)
+    except EncryptionError:
+        await store.close()
+        raise
     async with store.read() as session:
         station = await stations.find(session, config.station.name)
     if station is None:

@@ -22,7 +22,7 @@ from bot import __main__ as command_line
 from bot.config import load_config
 from bot.demo.settings import demo_config
 from bot.security.passwords import verify_password
-from bot.store.encryption import KEY_BYTES, use_keys
+from bot.store.encryption import KEY_BYTES, new_key, use_keys
 from bot.store.engine import Store
 from bot.store.models import AuditEvent, Officer, Resident, Role, Station
 from tests.support.rows import first_fast
@@ -153,6 +153,29 @@ def test_a_key_that_is_none_is_named(run: Run, tmp_path: Path, monkeypatch: pyte
     assert shown.code == 2
     assert shown.err.startswith("error: the data key ")
     assert "python -m bot new-key" in shown.err
+
+
+def test_with_another_key_nothing_is_written_and_the_remedy_is_named(
+    run: Run, station: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was known would be added a second time, and a backup could not be read by whoever made it."""
+    (tmp_path / "people.csv").write_text("姓名,电话\n孙七,13500135000\n", encoding="utf-8")
+    assert run("import-residents", "people.csv").out == "1 residents added, 0 updated, 0 rows left out\n"
+    assert run("backup", "whole").code == 0
+    monkeypatch.setenv("OFFICER_DATA_KEY", new_key())
+    for words in (["import-residents", "people.csv"], ["backup", "other"], ["serve"]):
+        shown = run(*words)
+        assert (shown.code, shown.out) == (2, "")
+        assert "the table residents was encrypted with a key that is not loaded" in shown.err
+        assert "security.previous_keys" in shown.err
+    assert not (tmp_path / "other").exists()
+    monkeypatch.setenv("OLD_KEY", DATA_KEY)
+    write_config(
+        tmp_path,
+        load_config(station).database.url,
+        security={"data_key": "${OFFICER_DATA_KEY}", "previous_keys": ["${OLD_KEY}"]},
+    )
+    assert run("import-residents", "people.csv").out == "0 residents added, 1 updated, 0 rows left out\n"
 
 
 NEEDS_A_STATION = (["add-officer", "wang", "王芳"], ["backup", "b"], ["verify-log"])

@@ -13,6 +13,7 @@ from bot.commands.opened import opened_store, version_of
 from bot.config import Config, load_config
 from bot.store import backup as backups
 from bot.store.engine import Store
+from bot.store.keys import check_keys
 
 
 def backup(arguments: Namespace) -> None:
@@ -37,7 +38,9 @@ def restore(arguments: Namespace) -> None:
         store = Store.open(config.database.url)
         try:
             await version_of(store)
-            return await backups.restore(store, arguments.file)
+            count = await backups.restore(store, arguments.file)
+            await check_keys(store)
+            return count
         finally:
             await store.close()
 

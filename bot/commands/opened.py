@@ -11,6 +11,7 @@ from bot.commands import CommandError
 from bot.config import Config
 from bot.store import migrations
 from bot.store.engine import Store
+from bot.store.keys import check_keys
 from bot.store.models import Station
 
 
@@ -31,6 +32,7 @@ async def opened_store(config: Config) -> AsyncIterator[tuple[Store, Station]]:
     try:
         if await version_of(store) != migrations.newest():
             raise CommandError("the database is not at the newest schema; run: python -m bot migrate")
+        await check_keys(store)
         async with store.read() as session:
             station = await stations.find(session, config.station.name)
         if station is None:

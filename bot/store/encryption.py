@@ -1,13 +1,15 @@
 """Personal data at rest: AES-256-GCM for what is read back, a keyed hash for what is only looked up.
 
 The keys live here, in the only module state of the store, because SQLAlchemy builds column types at import time.
-Each ciphertext begins with the id of its key, so an old key stays readable after a new one is put in front.
+Each ciphertext begins with the id of its key, so an old key stays readable after a new one is put in front. Hashes
+have no such mark and go on with the oldest key, or whoever was known before a change would not be found after it.
 """
 
 import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,7 +31,7 @@ class _Key:
 
 
 _keys: dict[bytes, _Key] = {}
-_current: list[_Key] = []
+_in_use: list[_Key] = []  # for encrypting, and for what is looked up
 
 
 def new_key() -> str:
@@ -38,10 +40,11 @@ def new_key() -> str:
 
 
 def use_keys(current: str, *previous: str) -> None:
-    """Encrypt with `current` from now on; read what any of the keys wrote."""
+    """Encrypt with `current` from now on; read what any of the keys wrote. `previous`: the oldest last."""
     keys = [_Key(_decode(text)) for text in (current, *previous)]
+    _keys.clear()
     _keys.update({key.id: key for key in keys})
-    _current[:] = [keys[0]]
+    _in_use[:] = [keys[0], keys[-1]]
 
 
 def _decode(text: str) -> bytes:
@@ -54,17 +57,22 @@ def _decode(text: str) -> bytes:
     return raw
 
 
-def _now_using() -> _Key:
-    if not _current:
+def _now_using() -> Sequence[_Key]:
+    if not _in_use:
         raise EncryptionError("no data key is loaded; security.data_key in config.yaml names it")
-    return _current[0]
+    return _in_use
 
 
 def encrypt(data: bytes) -> bytes:
     """Ciphertext: key id (4 bytes), nonce (12), AES-GCM of `data` with its tag (16)."""
-    key = _now_using()
+    key = _now_using()[0]
     nonce = secrets.token_bytes(_NONCE_BYTES)
     return key.id + nonce + key.cipher.encrypt(nonce, data, key.id)
+
+
+def is_readable(blob: bytes) -> bool:
+    """Whether the key that a ciphertext was made with is loaded."""
+    return blob[:_ID_BYTES] in _keys
 
 
 def decrypt(blob: bytes) -> bytes:
@@ -81,5 +89,5 @@ def decrypt(blob: bytes) -> bytes:
 
 def blind_index(text: str, purpose: str) -> int:
     """A signed 64-bit number that equals for equal texts and tells nothing without the key; for exact look-up."""
-    digest = hmac.digest(_now_using().index, f"{purpose}\0{text}".encode(errors="surrogatepass"), "sha256")
+    digest = hmac.digest(_now_using()[-1].index, f"{purpose}\0{text}".encode(errors="surrogatepass"), "sha256")
     return int.from_bytes(digest[:8], "big", signed=True)

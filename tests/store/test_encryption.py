@@ -13,12 +13,12 @@ from bot.store.encryption import EncryptionError, blind_index, decrypt, encrypt,
 
 @pytest.fixture(autouse=True)
 def keys_of_this_test() -> Iterator[None]:
-    before, current = dict(encryption._keys), list(encryption._current)
+    before, current = dict(encryption._keys), list(encryption._in_use)
     encryption._keys.clear()
     yield
     encryption._keys.clear()
     encryption._keys.update(before)
-    encryption._current[:] = current
+    encryption._in_use[:] = current
 
 
 @given(data=st.binary(max_size=200))
@@ -41,6 +41,17 @@ def test_a_changed_bit_is_found(position: int, bit: int) -> None:
     blob[position % len(blob)] ^= 1 << bit
     with pytest.raises(EncryptionError, match=r"was changed in the database|a key that is not loaded"):
         decrypt(bytes(blob))
+
+
+def test_after_a_change_of_keys_whoever_was_known_is_still_found() -> None:
+    old, new, newest = new_key(), new_key(), new_key()
+    use_keys(old)
+    known = blind_index("13900001111", "phone")
+    for keys in ((new, old), (newest, new, old)):
+        use_keys(*keys)
+        assert blind_index("13900001111", "phone") == known
+    use_keys(newest)
+    assert blind_index("13900001111", "phone") != known
 
 
 def test_after_a_change_of_keys_the_old_rows_are_still_read_and_new_ones_have_the_new_key() -> None:
@@ -77,7 +88,7 @@ def test_a_key_that_is_none_says_so(key: str, sentence: str) -> None:
 
 
 def test_without_a_key_nothing_is_written() -> None:
-    encryption._current.clear()
+    encryption._in_use.clear()
     with pytest.raises(EncryptionError, match=r"security\.data_key"):
         encrypt(b"name")
 
