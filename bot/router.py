@@ -1,5 +1,6 @@
 """Who answers a message: routers in order, in each the first handler whose filters pass and that has an answer."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -173,6 +174,12 @@ def in_dialogue(name: str) -> Filter:
     return lambda context: context.dialogue.get("name") == name
 
 
+def asks(context: Context) -> bool:
+    """The message is put as a question."""
+    return _ASKS.search(context.text.casefold()) is not None
+
+
+_ASKS = re.compile(r"[?？吗呢]|怎么|咋|如何|多少|多久|什么|啥|哪|\b(?:how|what|where|when|which|who|can i)\b")
 _OWN_WORDS: set[str] = set()
 
 

@@ -3,6 +3,7 @@
 from bot.router import Answer, Context, Turn, route
 from bot.store.models import Priority
 from handlers import (
+    alarmed,
     clarify,
     events,
     fallback,
@@ -22,6 +23,7 @@ from handlers import (
 from handlers.queue import hand_over
 
 ROUTERS = (
+    registration.plain,  # nothing but the answer to the question asked last
     urgent.router,  # danger overtakes everything, also an officer's conversation
     events.router,  # following, leaving, scanning: book-keeping that says little
     held.router,  # an officer speaks: nothing below may interrupt him
@@ -31,6 +33,7 @@ ROUTERS = (
     feedback.router,  # one word on the answer before; neither a question nor the step of a dialogue
     registration.router,  # a dialogue under way, and the words that begin one
     menu.router,
+    alarmed.router,  # what is added after a call for help
     media.router,  # what carries no words
     questions.router,
     clarify.router,

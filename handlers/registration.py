@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from bot.actions import residents, tickets
 from bot.actions.audit import Actor
 from bot.message import Choice, Reply
-from bot.router import Answer, Context, Router, Turn, has_text, in_dialogue, says
+from bot.router import Answer, Context, Router, Turn, asks, has_text, in_dialogue, is_held, says
 from bot.store.models import Resident
 from handlers import menu
 from handlers.texts import text
 
 router = Router("registration")
+plain = Router("plain answers to a step")  # before the guard: 司机 or a village's name by itself is no call for help
 
 SKIP_WORDS = ("跳过", "不填", "不想说", "不方便", "skip")
 QUIT_WORDS = ("退出", "停止", "算了", "不登记了", "取消", "quit", "stop")
@@ -25,6 +26,8 @@ DELETE_OR_KEEP = {
     False: (Choice("确认删除", "确认删除"), Choice("不删除", "不删除")),
     True: (Choice("Confirm delete", "confirm delete"), Choice("No", "no")),
 }
+_LONGEST_TRY = 14  # characters: whoever names his village or work does not write more
+_DIGITS = str.maketrans("〇零一二三四五六七八九", "00123456789")
 _STEPS = ("community", "birth_year", "occupation", "language")
 _CHANGES: Mapping[str, tuple[str, ...]] = {
     "community": ("修改社区", "change community"),
@@ -32,6 +35,17 @@ _CHANGES: Mapping[str, tuple[str, ...]] = {
     "occupation": ("修改职业", "change occupation"),
     "language": ("修改语言", "change language"),
 }
+_OCCUPATIONS_EN = dict(
+    zip(
+        (
+            "retired", "farmer", "employee", "own business", "courier or delivery", "driver", "student", "teacher",
+            "doctor or nurse", "finance or accounting", "public servant", "at home", "construction worker",
+            "freelance", "out of work", "other",
+        ),
+        residents.OCCUPATIONS,
+        strict=True,
+    )
+)  # fmt: skip
 _LANGUAGE_WORDS = dict.fromkeys(("1", "中文", "汉语", "chinese"), "zh") | dict.fromkeys(
     ("2", "english", "英文", "英语"), "en"
 )
@@ -39,16 +53,20 @@ _LANGUAGE_WORDS = dict.fromkeys(("1", "中文", "汉语", "chinese"), "zh") | di
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a resident's answer to one step means: what to write down, or what to ask again."""
+    """What a resident's answer to one step means: what to write down, or what to ask again.
+
+    `plain`: the message is the answer and nothing besides.
+    """
 
     save: Callable[[Turn], Awaitable[None]] | None = None
     again: str = ""
+    plain: bool = False
 
 
 # --- beginning, showing, correcting, deleting -----------------------------------------------------------------------
 
 
-@router.handle(says("登记", "注册", "我要登记", "register"))
+@router.handle(says("登记", "注册", "我要登记", "我想登记", "登记信息", "register"))
 async def begin(context: Context) -> Answer:
     return Answer(_question(context, "community"), "dialogue", dialogue=_state(context, "community"))
 
@@ -100,21 +118,41 @@ async def stop(context: Context) -> Answer:
     return Answer(Reply(text("register_quit", english=_english(context))), "dialogue")
 
 
+@plain.handle(in_dialogue("register"), has_text)
+async def plainly_answered(context: Context) -> Answer | None:
+    if is_held(context):
+        return None
+    name = str(context.dialogue["step"])
+    step = await _READ[name](context)
+    return _taken(context, name, step) if step.plain else None
+
+
 @router.handle(in_dialogue("register"), has_text)
 async def step_answered(context: Context) -> Answer | None:
     """The answer to the step asked last. A question in its place is answered as a question, and the dialogue ends."""
     name = str(context.dialogue["step"])
-    skipped = says(*SKIP_WORDS)(context)
-    step = Step() if skipped else await _READ[name](context)
-    if step.again:
-        meant_otherwise = context.match.topic is not None or await menu.router.answer(context) is not None
-        if context.dialogue.get("asked_again") or meant_otherwise:
-            return None  # not an answer to this: let the other routers have it
-        return Answer(
-            Reply(step.again, SKIP_OR_QUIT[_english(context)]),
-            "dialogue",
-            dialogue={**context.dialogue, "asked_again": True},
-        )
+    step = Step() if says(*SKIP_WORDS)(context) else await _READ[name](context)
+    if not step.again:
+        return _taken(context, name, step)
+    if await _means_otherwise(context):
+        return None  # not an answer to this: let the other routers have it
+    return Answer(
+        Reply(step.again, SKIP_OR_QUIT[_english(context)]),
+        "dialogue",
+        dialogue={**context.dialogue, "asked_again": True},
+    )
+
+
+async def _means_otherwise(context: Context) -> bool:
+    """Whether the message is no try at an answer: the second that is none, a menu word, a question we know."""
+    if "asked_again" in context.dialogue or await menu.router.answer(context) is not None:
+        return True
+    tries = len(context.text) <= _LONGEST_TRY and not asks(context)
+    return context.match.topic is not None and not tries
+
+
+def _taken(context: Context, name: str, step: Step) -> Answer:
+    """What was answered is written down, and the next step asked."""
     following = _after(context, name)
 
     async def save(turn: Turn) -> Reply:
@@ -154,7 +192,9 @@ def _question(context: Context, step: str) -> Reply:
     if step == "community":
         return Reply(text("register_start", english=english), SKIP_OR_QUIT[english])
     if step == "occupation":
-        options = "  ".join(f"{n} {name}" for n, name in enumerate(residents.OCCUPATIONS, 1))
+        options = "  ".join(
+            f"{n} {name}" for n, name in enumerate(_OCCUPATIONS_EN if english else residents.OCCUPATIONS, 1)
+        )
         return Reply(text("register_occupation", english=english, options=options), SKIP_OR_QUIT[english])
     choices = (Choice("中文", "1"), Choice("English", "2")) if step == "language" else SKIP_OR_QUIT[english]
     return Reply(text(f"register_{step}", english=english), choices)
@@ -177,12 +217,14 @@ async def _read_community(context: Context) -> Step:
         actor = Actor(turn.conversation.station_id)
         await residents.bind_community(turn.session, turn.conversation.resident, like[0].id, how="told", actor=actor)
 
-    return Step(save)
+    return Step(save, plain=len(said) > 1 and said in like[0].name)
 
 
 async def _read_birth_year(context: Context) -> Step:
-    found = re.fullmatch(r"\D*(\d{4})\s*年?\D*", context.text)
-    year = int(found[1]) if found else 0
+    said = context.text.translate(_DIGITS)
+    found = re.fullmatch(r"\D*(\d{4})\s*年?\D*", said)
+    age = re.fullmatch(r"\D{0,4}(\d{1,3})\s*岁\D?", said)
+    year = int(found[1]) if found else context.now.year - int(age[1]) if age else 0
     if not residents.OLDEST_BIRTH_YEAR <= year <= context.now.year:
         return Step(again=text("register_birth_year_again", english=_english(context)))
 
@@ -190,13 +232,14 @@ async def _read_birth_year(context: Context) -> Step:
         actor = Actor(turn.conversation.station_id)
         await residents.describe(turn.session, turn.conversation.resident, birth_year=year, actor=actor)
 
-    return Step(save)
+    return Step(save, plain=said.removesuffix("年").isdecimal())
 
 
 async def _read_occupation(context: Context) -> Step:
     said = context.text.strip("。 ")
     names = residents.OCCUPATIONS
     occupation = names[int(said) - 1] if said.isdecimal() and 0 < int(said) <= len(names) else None
+    occupation = occupation or _OCCUPATIONS_EN.get(said.casefold())
     occupation = occupation or next((name for name in names if len(said) > 1 and (said in name or name in said)), None)
     if occupation is None:
         return Step(again=text("register_occupation_again", english=_english(context)))
@@ -205,7 +248,7 @@ async def _read_occupation(context: Context) -> Step:
         actor = Actor(turn.conversation.station_id)
         await residents.describe(turn.session, turn.conversation.resident, occupation=occupation, actor=actor)
 
-    return Step(save)
+    return Step(save, plain=said.isdecimal() or said in occupation or said.casefold() in _OCCUPATIONS_EN)
 
 
 async def _read_language(context: Context) -> Step:

@@ -28,7 +28,10 @@ class Wait:
 async def waiting(
     session: AsyncSession, ticket: Ticket, officers: Sequence[Officer], *, now: datetime, timezone: str
 ) -> Wait:
-    """The place of an open ticket and an estimate from how long the last answers really took; None without a basis."""
+    """The place of an open ticket and an estimate from how long the last answers really took; None without a basis.
+
+    Nor is there one for whoever is further back than officers are on duty: it was not measured on long queues.
+    """
     before = (
         await session.execute(
             select(func.count())
@@ -42,12 +45,12 @@ async def waiting(
         )
     ).scalar_one()
     zone = ZoneInfo(timezone)
-    on_duty = any(is_on_duty(officer, now, zone) for officer in officers)
+    on_duty = sum(is_on_duty(officer, now, zone) for officer in officers)
     upcoming = [moment for officer in officers if (moment := next_duty(officer, now, zone))]
     return Wait(
         place=before + 1,
-        minutes=await _usual_minutes(session, ticket.station_id, now) if on_duty else None,
-        on_duty=on_duty,
+        minutes=await _usual_minutes(session, ticket.station_id, now) if before < on_duty else None,
+        on_duty=on_duty > 0,
         next_duty=min(upcoming, default=None),
     )
 

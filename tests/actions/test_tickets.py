@@ -348,6 +348,21 @@ async def test_the_estimate_is_what_three_of_four_waited(
     assert ("尽快在这里回复您" in answer) == (estimate is None)
 
 
+async def test_who_is_further_back_than_officers_are_on_duty_gets_no_estimate(
+    house: House, frozen: FrozenClock
+) -> None:
+    for n in range(5):
+        number = await opened(house, f"o-{n}")
+        answered = {"answered_at": frozen.now + timedelta(minutes=5), "state": TicketState.CLOSED}
+        async with house.store.write() as session:
+            await session.execute(update(Ticket).where(Ticket.id == number).values(answered))
+    answers = [str(await house.hear("找民警", f"o-wait-{n}")) for n in range(8)]
+    told = ["一般5分钟内" in answer for answer in answers]
+    assert told[0]
+    assert not told[-1]
+    assert told == sorted(told, reverse=True)
+
+
 async def test_old_answers_are_no_basis(house: House, frozen: FrozenClock) -> None:
     for n in range(6):
         number = await opened(house, f"o-{n}")

@@ -17,7 +17,9 @@ from bot.store.models import (
     TicketState,
 )
 from handlers import clarify, menu, perhaps, questions, registration
+from knowledge import Decision
 from scheduler import jobs
+from tests.support.knowledge import SAYINGS
 from tests.support.rows import first_fast
 from tests.support.station import PHONE, WANG, FrozenClock, House, event, text_message
 
@@ -48,8 +50,8 @@ async def read(house: House, said: str, *expected: str) -> str:
 
 def test_the_routers_stand_in_the_order_that_was_agreed() -> None:
     names = [router.name for router in handlers.ROUTERS]
-    assert names[0] == "urgent"
-    order = ["urgent", "held", "clarify choice", "registration", "menu", "questions", "clarify", "fallback"]
+    assert names[:2] == ["plain answers to a step", "urgent"]
+    order = ["urgent", "held", "clarify choice", "registration", "menu", "alarmed", "questions", "clarify", "fallback"]
     assert [name for name in names if name in order] == order
 
 
@@ -245,6 +247,57 @@ async def test_somebody_registers_to_the_end(house: House) -> None:
     assert (resident.birth_year, resident.occupation, resident.language) == (1958, "退休", "zh")
     assert await state(house) is None
     await read(house, "谁是我的民警", "张伟", "033101", "枫林社区", "13900001111", "现在在岗")
+
+
+@pytest.mark.parametrize(("said", "year"), [("一九五零", 1950), ("76岁", 1950), ("七十六", None), ("1950年", 1950)])
+async def test_a_year_may_be_told_in_other_ways(house: House, said: str, year: int | None) -> None:
+    await house.hear("登记")
+    await house.hear("跳过")
+    await house.hear(said)
+    assert (await house.resident()).birth_year == year
+
+
+async def test_who_registers_in_english_reads_the_occupations_in_english(house: House) -> None:
+    await house.hear("register")
+    await house.hear("skip")
+    await read(house, "skip", "Step 3", "7 student")
+    await house.hear("Student")
+    assert (await house.resident()).occupation == "学生"
+
+
+async def test_an_answer_that_alone_would_be_a_call_for_help_is_an_answer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for said in ("枫林社区", "1958", "司机", "枫林社区有人拿刀"):
+        monkeypatch.setitem(SAYINGS, said, (Decision.URGENT, "emergency.violence"))
+    await house.hear("登记")
+    for said in ("枫林社区", "1958", "司机", "1"):
+        await house.hear(said)
+    assert await house.tickets() == []
+    await house.hear("登记")
+    await house.hear("枫林社区有人拿刀")
+    assert [ticket.priority for ticket in await house.tickets()] == [Priority.URGENT]
+
+
+async def test_a_village_that_is_not_ours_is_asked_for_again_whatever_else_it_sounds_like(house: House) -> None:
+    await house.hear("登记")
+    await read(house, "楼上太吵了", "没找到", "枫林社区")
+    assert await state(house) == "register"
+
+
+async def test_what_is_added_after_the_alarm_gets_no_guess(house: House) -> None:
+    await house.hear("骗子让我正在转账")
+    await read(house, "楼上太吵了", "已记下", "20261123-0001", "申请止付")
+    await read(house, "宇宙飞船", "已记下")
+    await read(house, QUESTION, TITLE)  # a question about something we know is answered
+    await house.take("zhang")
+    assert await house.hear("宇宙飞船") is None  # an officer speaks
+    assert len(await house.tickets()) == 1
+
+
+async def test_what_is_added_to_a_fire_says_whom_to_call(house: House) -> None:
+    await house.hear("He is beating me!")
+    await read(house, "spaceship", "Noted", "call 110")
 
 
 async def test_each_step_may_be_skipped(house: House) -> None:

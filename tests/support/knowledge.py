@@ -41,7 +41,7 @@ ENTRIES = (
     ),
 )
 _TITLES = {entry.topic: entry.title for entry in ENTRIES}
-_SAYINGS: dict[str, tuple[Decision, str | None]] = {
+SAYINGS: dict[str, tuple[Decision, str | None]] = {
     "身份证丢了怎么办": (Decision.ANSWER, "idcard.lost"),
     "身份证丢了补办": (Decision.ANSWER, "idcard.lost"),
     "my id card is lost": (Decision.ANSWER, "idcard.lost"),
@@ -81,7 +81,7 @@ class KnownSayings(Knowledge):
 
     def match(self, text: str, *, previous_topic: str | None = None) -> Match:
         said = text.strip().rstrip("。!！?？.").casefold()
-        decision, topic = (_SAYINGS | _PERHAPS).get(said, (Decision.UNKNOWN, None))
+        decision, topic = (SAYINGS | _PERHAPS).get(said, (Decision.UNKNOWN, None))
         facet = None
         if said == "多少钱" and previous_topic == "idcard.lost":
             decision, topic, facet = Decision.ANSWER, previous_topic, "fee"
