@@ -51,7 +51,19 @@ async def known(context: Context) -> Answer | None:
     match = context.match
     if match.topic is None or match.decision not in _ANSWERS:
         return None
-    return answer_topic(context, match.topic, match.decision, match)
+    topic = _before_if_in_english(context, match) or match.topic
+    return answer_topic(context, topic, match.decision, match)
+
+
+def _before_if_in_english(context: Context, match: Match) -> str | None:
+    """A family's fees and times stand in an entry of their own, mostly in Chinese only; who asks for them in English
+    after another entry of the family reads them there."""
+    before, topic = context.conversation.last_topic or "", match.topic or ""
+    entries = context.knowledge.entries
+    if not context.english or match.facet is None or before not in entries or topic not in entries:
+        return None
+    is_kin = before.partition(".")[0] == topic.partition(".")[0]
+    return before if is_kin and entries[before].english and not entries[topic].english else None
 
 
 def answer_topic(context: Context, topic: str, decision: Decision, match: Match | None, question: str = "") -> Answer:
@@ -60,9 +72,12 @@ def answer_topic(context: Context, topic: str, decision: Decision, match: Match 
     also = ""
     if match is not None and match.also:
         also = "\n\n" + text("also", english=english, title=title_of(context, match.also))
-    room = _ROOM.get(decision, 0) + len(also) + perhaps.room(match)
+    only_chinese = english and not context.knowledge.entries[topic].english
+    preface = text("only_chinese", english=True) + "\n\n" if only_chinese else ""
+    room = _ROOM.get(decision, 0) + len(also) + len(preface) + perhaps.room(match)
     body = (
-        context.knowledge.answer(
+        preface
+        + context.knowledge.answer(
             topic,
             facet=match.facet if match else None,
             language="en" if english else "zh",

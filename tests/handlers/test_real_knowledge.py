@@ -1,5 +1,6 @@
 """A few stories with the knowledge as it is shipped: that it and the handlers speak of the same things."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -38,6 +39,18 @@ async def test_a_swindle_that_is_happening_now(house: House) -> None:
 async def test_in_english(house: House) -> None:
     answer = str(await house.hear("I lost my passport, what should I do?"))
     assert "passport" in answer.casefold()
+
+
+async def test_fees_asked_for_in_english_are_told_in_english(house: House) -> None:
+    await house.hear("I lost my passport, what should I do?")
+    answer = str(await house.hear("how much does it cost?"))
+    assert "120 yuan" in answer
+    assert not re.search("[\u4e00-\u9fff]", answer)
+
+
+async def test_what_is_not_in_english_says_so_first(house: House) -> None:
+    answer = str(await house.hear("where can I get firecrackers, is it allowed to set off fireworks?"))
+    assert answer.startswith("I have this answer in Chinese only")
 
 
 async def test_every_topic_can_be_answered_chosen_and_put_into_the_queue(house: House, knowledge: Knowledge) -> None:
