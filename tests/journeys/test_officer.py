@@ -157,6 +157,20 @@ async def test_a_reply_refused_because_a_colleague_was_faster_is_not_lost(
         assert house.channel.texts == []
 
 
+@pytest.mark.slow
+async def test_the_first_press_of_the_sound_button_turns_it_on(people: browsers.People, sqlite_url: str) -> None:
+    async with station(sqlite_url, people) as (_, root):
+        page = await people.open("desk", base_url=root)
+        await log_in(page, "zhang")
+        await page.goto("/console/me")
+        sound = page.get_by_role("button", name="提示音")
+        await sound.click()
+        await expect(sound).to_have_attribute("aria-pressed", "true")
+        assert await page.evaluate("localStorage.getItem('console-sound')") == "on"
+        await sound.click()
+        await expect(sound).to_have_attribute("aria-pressed", "false")
+
+
 async def waiting_call(people: browsers.People, house: House, root: str) -> Page:
     """The page of a call for help that nobody has taken, on an officer's phone."""
     await house.hear(HELP)

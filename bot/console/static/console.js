@@ -177,7 +177,7 @@
       if (on) show();
       else { wake(); setTimeout(() => { show(); beep(false); }, 100); }
     });
-    document.addEventListener("pointerdown", wake, { once: true }); // browsers allow sound only after a tap
+    document.addEventListener("click", wake); // browsers allow sound only after a tap; the button's own stays with it
   }
 
   const release = () => {
