@@ -171,6 +171,22 @@ async def test_the_first_press_of_the_sound_button_turns_it_on(people: browsers.
         await expect(sound).to_have_attribute("aria-pressed", "false")
 
 
+@pytest.mark.slow
+async def test_the_sound_is_on_on_the_next_page_before_anybody_touches_it(
+    people: browsers.People, sqlite_url: str
+) -> None:
+    async with station(sqlite_url, people) as (_, root):
+        page = await people.open("desk", base_url=root)
+        await log_in(page, "zhang")
+        sound = page.get_by_role("button", name="提示音")
+        await page.get_by_role("link", name="工单").first.click()
+        await expect(sound).to_have_attribute("aria-pressed", "true")
+        await sound.click()
+        await page.reload()
+        await expect(sound).to_be_visible()
+        await expect(sound).to_have_attribute("aria-pressed", "false")
+
+
 async def waiting_call(people: browsers.People, house: House, root: str) -> Page:
     """The page of a call for help that nobody has taken, on an officer's phone."""
     await house.hear(HELP)

@@ -138,7 +138,8 @@
   const wake = () => {
     if (!wanted() || !window.AudioContext) return;
     audio = audio || new AudioContext();
-    if (audio.state === "suspended") audio.resume().then(show, () => {});
+    audio.onstatechange = show;
+    if (audio.state === "suspended") audio.resume().catch(() => {});
     show();
   };
 
@@ -170,6 +171,7 @@
 
   if (button) {
     show();
+    wake(); // a page that follows one somebody touched may sound at once; where the browser refuses, the next tap does it
     button.addEventListener("click", (event) => {
       event.stopPropagation();
       const on = button.getAttribute("aria-pressed") === "true";
