@@ -187,6 +187,30 @@ async def test_the_sound_is_on_on_the_next_page_before_anybody_touches_it(
         await expect(sound).to_have_attribute("aria-pressed", "false")
 
 
+@pytest.mark.slow
+async def test_a_reply_that_the_network_cut_off_does_not_stand_as_sent(
+    people: browsers.People, sqlite_url: str
+) -> None:
+    async with station(sqlite_url, people) as (house, root):
+        await house.hear(HELP)
+        ticket = await house.take("zhang")
+        page = await people.open("phone", base_url=root, expected_errors=("ERR_INTERNET_DISCONNECTED",))
+        await log_in(page, "zhang")
+        await page.goto(f"/console/tickets/{ticket}")
+        words, send = page.get_by_label("回复居民"), page.get_by_role("button", name="发送")
+        await words.fill("您好，我是张警官。")
+        await send.click()
+        await expect(page.locator("#flash")).to_contain_text("回复已提交")
+
+        # The second one does not get through, and nothing says that it did.
+        await page.route("**/reply", lambda route: route.abort("internetdisconnected"))
+        await words.fill("请马上停止转账。")
+        await send.click()
+        await expect(page.locator("#offline")).to_contain_text("网络不通")
+        await expect(page.locator("#flash")).to_be_empty()
+        await expect(words).to_have_value("请马上停止转账。")
+
+
 async def waiting_call(people: browsers.People, house: House, root: str) -> Page:
     """The page of a call for help that nobody has taken, on an officer's phone."""
     await house.hear(HELP)

@@ -228,6 +228,12 @@
     badge();
   });
 
+  // A form on its way: what became of the one before no longer stands over the box.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const flash = find("#flash");
+    if (event.detail.boosted && flash) flash.replaceChildren();
+  });
+
   const failed = () => {
     say("网络不通，刚才的内容还在页面上，请稍后重试。");
     release();
