@@ -52,6 +52,20 @@
     }
   };
 
+  // Why a request failed stands until one of its kind is answered; what the stream says of itself, until it opens.
+  let complaint = { verb: "", words: "" };
+
+  const complain = (event, words, link) => {
+    complaint = { verb: event.detail.requestConfig.verb, words };
+    say(words, link);
+  };
+
+  document.addEventListener("htmx:beforeOnLoad", (event) => {
+    const place = find("#offline");
+    const isOver = event.detail.requestConfig.verb === complaint.verb;
+    if (place && isOver && place.textContent.startsWith(complaint.words)) say("");
+  });
+
   let source = null;
   let missed = false; // changes may have passed while we were not connected
   let isNew = true;
@@ -214,7 +228,7 @@
     if (select && find(select, page)) return; // the same page with the reason on it
     event.detail.shouldSwap = false;
     const reason = find("#problem", page);
-    say(reason ? reason.textContent : "没有完成，请刷新页面后再试。", xhr.status === 401 ? "/console/login" : "");
+    complain(event, reason ? reason.textContent : "没有完成，请刷新页面后再试。", xhr.status === 401 ? "/console/login" : "");
     release();
   });
 
@@ -234,14 +248,14 @@
     if (event.detail.boosted && flash) flash.replaceChildren();
   });
 
-  const failed = () => {
-    say("网络不通，刚才的内容还在页面上，请稍后重试。");
+  const failed = (event) => {
+    complain(event, "网络不通，刚才的内容还在页面上，请稍后重试。");
     release();
   };
   document.addEventListener("htmx:sendError", failed);
   document.addEventListener("htmx:timeout", failed);
   document.addEventListener("htmx:responseError", (event) => {
-    if (event.detail.xhr.status >= 500) say("系统出了点问题，刚才的内容还在页面上，请稍后重试。");
+    if (event.detail.xhr.status >= 500) complain(event, "系统出了点问题，刚才的内容还在页面上，请稍后重试。");
     release();
   });
 
