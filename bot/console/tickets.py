@@ -14,6 +14,7 @@ from bot.actions import tickets as actions
 from bot.actions.audit import record, viewed_lately
 from bot.actions.conversations import where_met
 from bot.actions.errors import ActionError
+from bot.console.learning_texts import FAMILIES
 from bot.console.texts import EVENTS, OUTCOMES, PRIORITIES
 from bot.console.visit import Visit
 from bot.message import EventKind, Reply
@@ -194,11 +195,16 @@ def _reach(visit: Visit, address: ResidentAddress) -> Reach:
 _REPLIED = {When.NOW: "replied", When.NEXT: "replied_next", When.NEVER: "replied_never"}
 
 
-def _topics(visit: Visit) -> list[tuple[str, str]]:
-    entries = visit.desk.runtime.knowledge.entries
-    return sorted(
-        (entry.title, topic) for topic, entry in entries.items() if not topic.startswith(("none.", "emergency."))
-    )
+def _topics(visit: Visit) -> dict[str, list[tuple[str, str]]]:
+    """What a ticket can be about: by the name of the family, (title, topic)."""
+    families: dict[str, list[tuple[str, str]]] = {family: [] for family in FAMILIES}
+    for topic, entry in visit.desk.runtime.knowledge.entries.items():
+        families.setdefault(topic.partition(".")[0], []).append((entry.title, topic))
+    return {
+        FAMILIES.get(family, family): sorted(titles)
+        for family, titles in families.items()
+        if titles and family not in ("none", "emergency")
+    }
 
 
 def timeline(

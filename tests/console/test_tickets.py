@@ -1,6 +1,7 @@
 """The queue and one ticket: who sees what, who may speak, what is kept, what is logged."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import get_args
@@ -13,6 +14,7 @@ from bot import clock
 from bot.actions import conversations, tickets
 from bot.actions.conversations import Address
 from bot.config import ChannelSettings
+from bot.console.learning_texts import FAMILIES
 from bot.console.texts import CHANNELS
 from bot.message import MessageKind
 from bot.store.live import Kind
@@ -286,6 +288,18 @@ async def test_personal_data_is_shown_once_with_a_reason_that_is_kept(house: Hou
     assert event.subject == f"resident:{house.first.residents[0]}"
     auxiliary = await house.logged_in("fu")
     assert (await auxiliary.post(f"{page_of(house)}/reveal", why="想看看")).status == 403
+
+
+async def test_the_topics_to_choose_from_stand_under_their_families(house: House) -> None:
+    page = await (await house.logged_in("chen")).read(page_of(house))
+    families = re.findall(r'<optgroup label="([^"]+)">(.*?)</optgroup>', page, re.DOTALL)
+    names = [name for name, _ in families]
+    assert names == [name for family, name in FAMILIES.items() if name in names and family != "emergency"]
+    assert 'value="idcard.lost" selected' in dict(families)["身份证"]
+    for name, options in families:
+        topics = re.findall(r'value="(\w+)\.', options)
+        assert topics, name
+        assert {FAMILIES[family] for family in topics} == {name}
 
 
 # --- speaking ---

@@ -217,6 +217,22 @@ async def test_a_reply_that_the_network_cut_off_does_not_stand_as_sent(
         await expect(page.locator("#offline")).to_be_hidden()
 
 
+@pytest.mark.slow
+async def test_a_topic_put_right_on_the_phone_stands_at_the_top_at_once(
+    people: browsers.People, sqlite_url: str
+) -> None:
+    async with station(sqlite_url, people) as (house, root):
+        page = await waiting_call(people, house, root)
+        heading = page.locator(".top .where")
+        await expect(heading).to_have_text("正在转账给骗子")
+        await page.locator("summary", has_text="改主题").click()
+        await page.get_by_label("实际是问").select_option("dispute.noise")
+        await page.get_by_role("button", name="保存主题").click()
+        await expect(page.get_by_text("主题已改")).to_be_visible()
+        await expect(heading).to_have_text("邻里噪声")
+        await expect(heading).to_be_in_viewport()
+
+
 async def waiting_call(people: browsers.People, house: House, root: str) -> Page:
     """The page of a call for help that nobody has taken, on an officer's phone."""
     await house.hear(HELP)
