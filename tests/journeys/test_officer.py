@@ -15,7 +15,7 @@ from bot.actions.audit import Actor
 from bot.channels.base import Failure, SendError
 from bot.console.app import ConsoleDesk, add_console
 from bot.reach import Rules
-from bot.store.models import Officer
+from bot.store.models import AuditEvent, Officer
 from tests.support import browser as browsers
 from tests.support.station import CHANNEL, House
 
@@ -231,6 +231,30 @@ async def test_a_topic_put_right_on_the_phone_stands_at_the_top_at_once(
         await expect(page.get_by_text("主题已改")).to_be_visible()
         await expect(heading).to_have_text("邻里噪声")
         await expect(heading).to_be_in_viewport()
+
+
+@pytest.mark.slow
+async def test_a_resident_s_data_are_hidden_again_when_his_card_is_reloaded(
+    people: browsers.People, sqlite_url: str
+) -> None:
+    async with station(sqlite_url, people) as (house, root):
+        number = await house.add_resident(name="王小明", phone="13812345678")
+        page = await people.open("desk", base_url=root, expected_errors=("422", "htmx:"))
+        await log_in(page, "zhang")
+        await page.goto(f"/console/residents/{number}")
+        why, look = page.get_by_label("查看原因"), page.get_by_role("button", name="查看")
+        await page.locator("summary", has_text="查看完整信息").click()
+        await why.fill(" ")
+        await look.click()
+        await expect(page.locator("#flash")).to_contain_text("请写明查看完整信息的原因")
+        await why.fill("电话核实被骗情况")
+        await look.click()
+        await expect(page.get_by_text("13812345678")).to_be_visible()
+        await expect(page.locator("#flash")).to_be_empty()
+        await page.reload()
+        await expect(page.get_by_text("查看完整信息")).to_be_visible()
+        await expect(page.get_by_text("13812345678")).to_have_count(0)
+        assert await house.count(AuditEvent, AuditEvent.action == "resident.revealed") == 1
 
 
 async def waiting_call(people: browsers.People, house: House, root: str) -> Page:

@@ -219,10 +219,10 @@
   };
 
   document.addEventListener("htmx:beforeSwap", (event) => {
-    const { xhr, requestConfig } = event.detail;
+    const { xhr, requestConfig, target } = event.detail;
     open = all("details[id][open]").map((details) => details.id);
     atEnd = nearEnd();
-    const select = requestConfig && requestConfig.verb === "post" ? "#ticket" : null;
+    const select = requestConfig && requestConfig.verb === "post" && target.id ? `#${target.id}` : null;
     if (xhr.status < 400) return;
     const page = new DOMParser().parseFromString(xhr.responseText, "text/html");
     if (select && find(select, page)) return; // the same page with the reason on it
