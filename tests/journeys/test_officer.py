@@ -10,11 +10,12 @@ from aiohttp.test_utils import TestServer
 from argon2 import PasswordHasher
 from playwright.async_api import FilePayload, Page, Route, expect
 
-from bot.actions import officers
+from bot.actions import officers, tickets
 from bot.actions.audit import Actor
 from bot.channels.base import Failure, SendError
 from bot.console.app import ConsoleDesk, add_console
 from bot.reach import Rules
+from bot.store.access import access_ticket
 from bot.store.models import AuditEvent, Officer
 from tests.support import browser as browsers
 from tests.support.station import CHANNEL, House
@@ -255,6 +256,31 @@ async def test_a_resident_s_data_are_hidden_again_when_his_card_is_reloaded(
         await expect(page.get_by_text("查看完整信息")).to_be_visible()
         await expect(page.get_by_text("13812345678")).to_have_count(0)
         assert await house.count(AuditEvent, AuditEvent.action == "resident.revealed") == 1
+
+
+@pytest.mark.slow
+async def test_who_still_writes_on_a_ticket_that_was_handed_over_is_told(
+    people: browsers.People, sqlite_url: str
+) -> None:
+    async with station(sqlite_url, people) as (house, root):
+        page = await waiting_call(people, house, root)
+        await page.get_by_role("button", name="接手").click()
+        words, lost = page.get_by_label("回复居民"), page.locator("#lost")
+        await expect(page.locator("#flash")).to_contain_text("现在由您与居民对话")
+        await words.fill("写到一半的话")
+        async with house.store.write() as session:  # handed over in another tab
+            zhang, li = await house.officer("zhang"), await house.officer("li")
+            ticket = await access_ticket(session, house.station.id, (await house.tickets())[0].id, lock=True)
+            await tickets.hand_over(session, ticket, zhang, li, actor=Actor(house.station.id, zhang.id))
+        await expect(lost).to_contain_text("这条求助已转由李娜处理")
+        await expect(lost.locator("p")).to_be_visible()
+        await expect(page.locator("#flash")).to_be_empty()
+        await expect(words).to_have_value("写到一半的话")
+
+        # Who only looks in has no box to be warned of.
+        await page.reload()
+        await expect(page.get_by_text("由李娜处理中，只有接手的人能回复")).to_be_visible()
+        await expect(lost.locator("p")).to_be_hidden()
 
 
 async def waiting_call(people: browsers.People, house: House, root: str) -> Page:

@@ -232,6 +232,14 @@
     release();
   });
 
+  // The ticket went to somebody else while its owner was writing: his words stay, with the reason they cannot leave.
+  const warnOfLoss = () => {
+    const warning = find("#lost p");
+    if (!warning) return;
+    warning.hidden = !find("#reply [data-send]");
+    if (!warning.hidden) find("#flash").replaceChildren();
+  };
+
   document.addEventListener("htmx:afterSettle", (event) => {
     for (const id of open) {
       const details = document.getElementById(id);
@@ -240,6 +248,7 @@
     if (event.detail.target && event.detail.target.id === "ticket") toEnd();
     else if (find("#timeline") && atEnd) toEnd();
     badge();
+    warnOfLoss();
   });
 
   // A form on its way: what became of the one before no longer stands over the box.
