@@ -11,6 +11,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from knowledge.bare import is_bare
 from knowledge.entry import NONE_FAMILY, KnowledgeEntry
 from knowledge.facets import Facets
 from knowledge.features import Reader, Reading, readable
@@ -171,7 +172,7 @@ class Matcher:
         threshold = self._bands.urgent
         trained = self._trained_chances(weighed)
         chances = self._with_added(reading, trained)
-        danger = self._danger_of(reading, weighed, trained)
+        danger = -math.inf if is_bare(text) else self._danger_of(reading, weighed, trained)
         if previous_topic in self._entries:
             heard = self._followups.hear(weighed)
             chances = self._in_context(weighed, chances, str(previous_topic), heard)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knowledge import Decision, Knowledge, KnowledgeError, entry_from_mapping, explain
+from knowledge.bare import is_bare
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,39 @@ def test_a_second_message_that_says_little_by_itself_goes_on_about_the_first(
 )
 def test_a_call_for_help_in_english_is_heard(knowledge: Knowledge, text: str) -> None:
     assert knowledge.match(text).decision is Decision.URGENT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "我妈妈", "我老公", "二楼", "三个人", "十分钟前", "刚刚", "半个钟头前", "我在门口", "3栋2单元", "孩子三岁",
+        "司机", "不知道", "我等着", "他走了", "我妹夫在家", "my son", "I am a student", "ten minutes ago", "at home",
+        "two people",
+    ],
+)  # fmt: skip
+def test_who_where_and_when_alone_raise_no_alarm(knowledge: Knowledge, text: str) -> None:
+    for previous in (None, "fraud.screen_share"):
+        match = knowledge.match(text, previous_topic=previous)
+        assert match.decision is not Decision.URGENT
+        assert match.perhaps is None
+
+
+@pytest.mark.parametrize(
+    "text", ["我走了", "我在楼顶", "孩子没回来", "快来人", "救命", "我妈没气了", "she is missing", "小偷在我家"]
+)
+def test_a_few_signs_can_be_a_call_for_help(text: str) -> None:
+    assert not is_bare(text)
+
+
+def test_no_call_for_help_that_is_known_is_bare(knowledge: Knowledge) -> None:
+    calls = [
+        one
+        for topic, entry in knowledge.entries.items()
+        if topic.startswith("emergency.")
+        for one in entry.all_phrases()
+    ]
+    assert len(calls) > 1000
+    assert [call for call in calls if is_bare(call)] == []
 
 
 @pytest.mark.parametrize(
