@@ -200,7 +200,7 @@ def _matters(tickets: Sequence[Ticket], span: Span) -> Matters:
         urgent=sum(1 for ticket in opened if ticket.priority_rank == 0),
         first_answer_minutes=median(waits) if waits else None,
         frauds_stopped=len(stopped),
-        money_saved_yuan=sum(ticket.money_saved_yuan or 0 for ticket in closed),
+        money_saved_yuan=sum(ticket.money_saved_yuan or 0 for ticket in stopped),
     )
 
 

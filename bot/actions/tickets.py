@@ -372,6 +372,8 @@ async def close(
     check_owner(ticket, officer)
     if money_saved_yuan is not None and not 0 <= money_saved_yuan <= 1_000_000_000:
         raise ActionError("挽回金额请填 0 到 10 亿之间的整数（元）。")
+    if money_saved_yuan and outcome is not Outcome.FRAUD_STOPPED:
+        raise ActionError("只有办理结果是“劝阻诈骗成功”才能填写挽回金额，请改选结果或清空金额。")
     if len(farewell) > REPLY_CHARACTERS:
         raise ActionError(f"结束语最多 {REPLY_CHARACTERS} 字。")
     now = clock.now()

@@ -73,7 +73,9 @@ class HandedOver(Request):
 
 class Closed(Request):
     outcome: Outcome
-    money_saved_yuan: int | None = Field(None, ge=0, le=1_000_000_000)
+    money_saved_yuan: int | None = Field(
+        None, ge=0, le=1_000_000_000, description="挽回金额，只能与 outcome 为 fraud_stopped 时一起填写"
+    )
     farewell: Text = Field("", max_length=actions.REPLY_CHARACTERS, description="给居民的结束语")
 
 

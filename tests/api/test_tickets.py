@@ -32,10 +32,12 @@ async def test_a_matter_from_the_queue_to_its_end(house: House) -> None:
     assert (await chen.post(f"{path}/close", {"outcome": "resolved"})).slug == "not-allowed"
     assert (await zhang.do(f"{path}/release"))["assignee"] is None
     await zhang.do(f"{path}/take")
+    refused = await zhang.post(f"{path}/close", {"outcome": "resolved", "money_saved_yuan": 5000})
+    assert (refused.status, "劝阻诈骗成功" in refused.body["detail"]) == (422, True), "money is saved from a fraud only"
     closed = await zhang.do(
-        f"{path}/close", {"outcome": "resolved", "money_saved_yuan": 5000, "farewell": "祝您顺利。"}
+        f"{path}/close", {"outcome": "fraud_stopped", "money_saved_yuan": 5000, "farewell": "祝您顺利。"}
     )
-    assert (closed["state"], closed["outcome"], closed["money_saved_yuan"]) == ("closed", "resolved", 5000)
+    assert (closed["state"], closed["outcome"], closed["money_saved_yuan"]) == ("closed", "fraud_stopped", 5000)
     assert (await zhang.post(f"{path}/reply", {"text": "还有"})).slug == "conflict"
 
     whole = await chen.read(path)

@@ -538,10 +538,14 @@ async def test_closing_takes_an_outcome_and_may_say_good_bye(house: House) -> No
         ({"farewell": "再见"}, "请选择办理结果"),
         ({"outcome": "resolved", "money": "三千"}, "挽回金额请填整数"),
         ({"outcome": "resolved", "money": "99999999999"}, "0 到 10 亿"),
+        ({"outcome": "no_reply", "money": "5000"}, "只有办理结果是“劝阻诈骗成功”才能填写挽回金额"),
     ):
         response = await browser.post(path, **fields)
         assert response.status == 422
-        assert reason in await response.text()
+        page = await response.text()
+        assert reason in page
+    assert 'value="no_reply" selected' in page, "what was filled in is still there"
+    assert 'name="money" inputmode="numeric" maxlength="12" value="5000"' in page
     response = await browser.post(path, outcome="fraud_stopped", money="3000", farewell="以后接到这类电话先问我们。")
     assert response.status == 303
     ticket = await house.ticket("urgent")
