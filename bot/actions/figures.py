@@ -62,7 +62,7 @@ class OfficerFigures:
 
 @dataclass(frozen=True, slots=True)
 class CommunityFigures:
-    community: Community
+    community: Community | None  # None: residents who registered none
     matters: Matters
     residents: int
 
@@ -245,7 +245,10 @@ async def _by_officer(
 async def _by_community(
     session: AsyncSession, station_id: int, span: Span, tickets: Sequence[Ticket]
 ) -> list[CommunityFigures]:
-    """Every community, those with most matters first: a quiet one is news too."""
+    """Every community, those with most matters first: a quiet one is news too.
+
+    Last come the residents without a community, when there are any or something happened to them.
+    """
     people = (
         select(Resident.community_id, func.count())
         .where(Resident.station_id == station_id, Resident.erased_at.is_(None))
@@ -260,4 +263,7 @@ async def _by_community(
         CommunityFigures(community, _matters(matters.get(community.id, ()), span), residents.get(community.id, 0))
         for community in (await session.execute(query)).scalars()
     ]
-    return sorted(rows, key=lambda row: (-row.matters.opened, row.community.id))
+    rows.sort(key=lambda row: -row.matters.opened)  # of equals the older first
+    if None in matters or None in residents:
+        rows.append(CommunityFigures(None, _matters(matters.get(None, ()), span), residents.get(None, 0)))
+    return rows

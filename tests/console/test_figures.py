@@ -9,7 +9,7 @@ from bot import clock
 from bot.actions import figures
 from bot.actions.figures import Bar, Span
 from bot.console.figures import chart
-from bot.store.models import Outcome, StoredMessage, Ticket, TicketState
+from bot.store.models import Outcome, Resident, StoredMessage, Ticket, TicketState
 from tests.console.house import House
 
 
@@ -46,6 +46,23 @@ async def test_the_figures_are_what_happened(house: House) -> None:
     page = await (await house.logged_in("suo")).read("/console/figures")
     for words in ("50%", "20 分钟", "挽回 12,000 元", "张敏", "枫林1社区"):
         assert words in page, words
+
+
+async def test_matters_of_residents_without_a_community_are_a_row_of_their_own(house: House) -> None:
+    first = house.first
+    chief = await house.logged_in("suo")
+    assert "未登记社区" not in await chief.read("/console/figures"), "nothing to show"
+    async with house.store.write() as session:
+        ticket = await session.get_one(Ticket, first.tickets["urgent"])
+        ticket.community_id = None
+        (await session.get_one(Resident, ticket.resident_id)).community_id = None
+    async with house.store.read() as session:
+        found = await figures.read(session, first.station.id, span(hours=2))
+    last = found.communities[-1]
+    assert (last.community, last.residents, last.matters.opened, last.matters.urgent) == (None, 1, 1, 1)
+    assert sum(row.matters.opened for row in found.communities) == found.matters.opened
+    page = await chief.read("/console/figures")
+    assert '<tr><td>未登记社区</td><td class="figure">1</td><td class="figure">1</td>' in page
 
 
 async def test_what_was_before_or_elsewhere_is_not_counted(house: House) -> None:
