@@ -4,12 +4,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
 from bot.actions.errors import ActionError
-from bot.store.models import Resident
+from bot.store.models import Resident, ResidentAddress
 
 _SAMPLES = 3
 
@@ -38,10 +38,16 @@ class Audience:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How many residents an audience has now, and a few of them."""
+    """How many residents an audience has now, how many of them can be reached, and a few of them."""
 
     count: int
+    reachable: int
     samples: list[Resident] = field(default_factory=list)
+
+    @property
+    def out_of_reach(self) -> int:
+        """They are meant and get nothing: no address of theirs takes a warning."""
+        return self.count - self.reachable
 
 
 def check_audience(audience: Audience) -> None:
@@ -71,10 +77,17 @@ def who_belongs(station_id: int, audience: Audience, now: datetime) -> ColumnEle
     return and_(*conditions)
 
 
+def takes_warnings(address: type[ResidentAddress], station_id: int) -> ColumnElement[bool]:
+    """Whether a warning to the resident of the query may go to this address of his."""
+    return and_(address.station_id == station_id, address.resident_id == Resident.id, address.following)
+
+
 async def reach(session: AsyncSession, station_id: int, audience: Audience) -> Reach:
-    """The count and three sample residents of an audience, as it is now."""
+    """The counts and three sample residents of an audience, as it is now."""
     check_audience(audience)
     belongs = who_belongs(station_id, audience, clock.now())
-    count = (await session.execute(select(func.count()).select_from(Resident).where(belongs))).scalar_one()
+    reachable = exists().where(takes_warnings(ResidentAddress, station_id))
+    counts = select(func.count(), func.count().filter(reachable)).select_from(Resident).where(belongs)
+    count, within_reach = (await session.execute(counts)).one()
     samples = (await session.execute(select(Resident).where(belongs).order_by(Resident.id).limit(_SAMPLES))).scalars()
-    return Reach(count, list(samples))
+    return Reach(count, within_reach, list(samples))

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from bot import clock
-from bot.actions.audiences import Audience, who_belongs
+from bot.actions.audiences import Audience, takes_warnings, who_belongs
 from bot.actions.broadcasts import SKIP_REASONS, broadcast_text, is_sealed, stop_unsealed
 from bot.actions.ledger import had_enough
 from bot.message import MessageKind
@@ -123,7 +123,7 @@ def _expansion(
     other = aliased(ResidentAddress)
     latest = (
         select(other.id)
-        .where(other.station_id == broadcast.station_id, other.resident_id == Resident.id, other.following)
+        .where(takes_warnings(other, broadcast.station_id))
         .order_by(other.last_inbound_at.is_not(None).desc(), other.last_inbound_at.desc(), other.id.desc())
         .limit(1)
         .scalar_subquery()

@@ -161,7 +161,8 @@ class SampleAnswer(MaskedResident):
 
 
 class ReachAnswer(Answer):
-    count: int
+    count: int = Field(description="符合条件的人数")
+    reachable: int = Field(description="其中有可用的联系渠道、能收到的人数")
     samples: tuple[SampleAnswer, ...]
 
 
@@ -246,6 +247,7 @@ async def reach(call: Call, given: AskedReach) -> ReachAnswer:
         samples = await residents_by_number(session, call.station_id, [resident.id for resident in found.samples])
     return ReachAnswer(
         count=found.count,
+        reachable=found.reachable,
         samples=tuple(
             SampleAnswer(**MaskedResident.of(resident).model_dump(), community=Place.of(resident.community))
             for resident in samples

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from aiohttp import FormData
 from playwright.async_api import FilePayload
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from bot import clock
 from bot.actions.broadcasts import BODY_CHARACTERS
 from bot.actions.warning_templates import TEMPLATES, read_templates
-from bot.store.models import AuditEvent, Broadcast, BroadcastState, Repeat, Resident
+from bot.store.models import AuditEvent, Broadcast, BroadcastState, Repeat, Resident, ResidentAddress
 from knowledge import Knowledge
 from tests.console.house import Browser, House
 from tests.support.browser import People
@@ -48,7 +48,7 @@ async def test_an_officer_begins_from_a_template_and_sees_whom_it_is_for(house: 
     page = await browser.read("/console/broadcasts/new?template=elder_health")
     assert TEMPLATES["elder_health"].title in page
     assert 'name="age_from" inputmode="numeric" maxlength="3" value="60"' in page
-    assert re.search(r'<b class="number">3</b> 位居民符合条件', page)
+    assert re.search(r'<b class="number">3</b> 位居民能收到', page)
 
 
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=lambda template: template.key)
@@ -103,6 +103,23 @@ async def test_who_wants_no_warnings_is_not_counted(house: House) -> None:
     page = await (await browser.post("/console/broadcasts/reach")).text()
     assert '<b class="number">2</b>' in page
     assert "李" not in page
+
+
+async def test_the_approver_reads_how_many_can_be_reached_and_how_many_cannot(house: House) -> None:
+    officer, chief = await house.logged_in("zhang"), await house.logged_in("suo")
+    number = await write(officer)
+    assert "没有可用的联系渠道" not in await chief.read(f"/console/broadcasts/{number}")
+    left = house.first.residents[2]
+    async with house.store.write() as session:
+        await session.execute(
+            update(ResidentAddress).where(ResidentAddress.resident_id == left).values(following=False)
+        )
+    page = await chief.read(f"/console/broadcasts/{number}")
+    assert "现在有 <b>2</b> 人能收到。另有 <b>1</b> 人符合条件，但没有可用的联系渠道，收不到。" in page
+    assert "发给约 2 人，确定批准？" in page
+    live = await (await officer.post("/console/broadcasts/reach")).text()
+    assert '<b class="number">2</b> 位居民能收到' in live
+    assert "另有 <b>1</b> 位居民符合条件，但没有可用的联系渠道" in live
 
 
 async def test_a_warning_is_approved_by_somebody_else_exactly_as_he_saw_it(house: House) -> None:
