@@ -52,6 +52,7 @@ class Event:
     name: str = ""  # the platform's own name, kept for the kinds we do not know
 
 
+CONSENT_EVENT = "consent"  # the name of a SUBSCRIBE by agreeing on a web page
 _NO_ACTS = frozenset({EventKind.SERVED, EventKind.OTHER})
 
 

@@ -1,8 +1,9 @@
 """The console's words: names of states and the sentences that views, not templates, choose."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from bot.message import EventKind, MessageKind
+from bot.message import CONSENT_EVENT, EventKind, MessageKind
 from bot.reach import When
 from bot.store.models import DeliveryState, Outcome, Priority, Role, TicketState
 
@@ -68,6 +69,7 @@ EVENTS: Final = {
     EventKind.SERVED: "企业微信里的接待已结束",
     EventKind.OTHER: "平台事件",
 }
+_CONSENTED: Final = "居民同意保存对话"  # on the web there is nothing to follow: he agreed on a page
 KINDS: Final = {
     MessageKind.IMAGE: "[图片]",
     MessageKind.VOICE: "[语音]",
@@ -149,3 +151,8 @@ ERRORS: Final = {
     413: "上传的内容太大。图片请压缩到 2 MB 以内再发。",
     500: "系统出了点问题，刚才的操作可能没有完成。请稍后重试；如一直出现，请联系管理员。紧急警情请直接用电话处置。",
 }
+
+
+def event_in_words(event: Sequence[str]) -> str:
+    """What a resident or his platform did, as a message keeps it: kind, key and name."""
+    return _CONSENTED if event[2] == CONSENT_EVENT else EVENTS[EventKind(event[0])]

@@ -15,9 +15,9 @@ from bot.actions.audit import record, viewed_lately
 from bot.actions.conversations import where_met
 from bot.actions.errors import ActionError
 from bot.console.learning_texts import FAMILIES
-from bot.console.texts import EVENTS, OUTCOMES, PRIORITIES
+from bot.console.texts import OUTCOMES, PRIORITIES, event_in_words
 from bot.console.visit import Visit
-from bot.message import EventKind, Reply
+from bot.message import Reply
 from bot.reach import Reach, When
 from bot.security.permissions import Permission
 from bot.store.access import access_officer, access_ticket
@@ -223,7 +223,7 @@ def timeline(
 def _message_line(message: StoredMessage) -> Line:
     event = (message.details or {}).get("event")
     if event:
-        return Line(message.created_at, event=EVENTS[EventKind(event[0])])
+        return Line(message.created_at, event=event_in_words(event))
     return Line(message.created_at, message=message)
 
 

@@ -520,6 +520,15 @@ async def test_a_ticket_is_handed_to_a_colleague_who_can_speak_then(house: House
     assert await owner(house) == house.first.officers["zhang"]
 
 
+async def test_who_agreed_on_the_web_page_followed_nothing(house: House) -> None:
+    for name in ("consent", "subscribe"):
+        event = ["subscribe", "", name]
+        await house.resident_says("open", "", kind=MessageKind.EVENT, details={"event": event}, decision="event")
+    browser = await house.logged_in("chen")
+    page = await browser.read(page_of(house))
+    assert (page.count("居民同意保存对话"), page.count("居民关注了公众号")) == (1, 1)
+
+
 async def test_a_ticket_waits_and_goes_back_to_the_queue(house: House) -> None:
     await house.take("chen", "open")
     browser = await house.logged_in("chen")

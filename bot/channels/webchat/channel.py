@@ -23,7 +23,7 @@ from bot.channels.webchat.posts import Posted, RefusedError, form_fields, is_for
 from bot.channels.webchat.streams import Stream, write_event
 from bot.checks import Check, Words
 from bot.config import WebChatSettings
-from bot.message import Event, EventKind, Message, MessageKind, Reply
+from bot.message import CONSENT_EVENT, Event, EventKind, Message, MessageKind, Reply
 from bot.reach import Rules
 
 # What a person never reaches and a program quickly does. Many people share one address behind a carrier's NAT.
@@ -207,7 +207,7 @@ class WebChat:
         if visitor is None or not visit.consented:
             visitor = self._cookie.new_visitor()  # who had everything deleted is somebody new
             await self._desk.consent(visitor, language=self._look(request).language)
-            await self._say(visitor, f"consent:{visitor}", event=Event(EventKind.SUBSCRIBE, code, "consent"))
+            await self._say(visitor, f"consent:{visitor}", event=Event(EventKind.SUBSCRIBE, code, CONSENT_EVENT))
         elif code:
             await self._say(visitor, f"scan:{self._cookie.new_visitor()}", event=Event(EventKind.SCAN, code, "join"))
         response = redirect("/chat")
