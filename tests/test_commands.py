@@ -295,6 +295,8 @@ def test_an_officer_has_an_account_in_wecom(run: Run, station: Path) -> None:
         (["zhang", "张伟"], PASSWORD, "the user name 'zhang' is taken; choose another one"),
         (["Wang Fang", "王芳"], PASSWORD, "the user name is 2 to 40 small letters"),
         (["wang", " "], PASSWORD, "a name is needed"),
+        (["wang", "王芳", "--phone", "soon"], PASSWORD, "a phone is at least 5 digits"),
+        (["wang", "王芳", "--badge", "033101"], PASSWORD, "or the badge number '033101' is taken"),
     ],
 )
 def test_an_officer_who_makes_no_sense_is_refused_in_english(

@@ -9,13 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import clock
 from bot.actions import contacts
-from bot.actions.audit import Actor, record
+from bot.actions.audit import Actor, lock_chain, record
 from bot.actions.errors import ActionError, Conflict
 from bot.config import USERID
 from bot.store.models import CommunityOfficer, ConsoleSession, Officer, Role
 from bot.wecom import folded
 
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,39}")
+_PHONE = re.compile(r"[+(]?[0-9][0-9() -]{4,18}")  # short numbers of the police too
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SHIFT = re.compile(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)")
 
@@ -45,6 +46,7 @@ async def add_officer(
     taken = select(Officer.id).where(Officer.station_id == station_id, Officer.username == username)
     if (await session.execute(taken)).first() is not None:
         raise Conflict(f"用户名 {username} 已有人使用，请换一个。")
+    await _check_badge(session, station_id, badge.strip())
     officer = Officer(
         station_id=station_id,
         username=username,
@@ -104,6 +106,8 @@ async def set_details(
     """What residents read on the officer's card."""
     _check_details(name, badge, phone)
     wanted = {"name": name.strip(), "badge": badge.strip(), "phone": phone.strip()}
+    if wanted["badge"] != officer.badge:
+        await _check_badge(session, officer.station_id, wanted["badge"])
     changed = [field for field, value in wanted.items() if getattr(officer, field) != value]
     for field in changed:
         setattr(officer, field, wanted[field])
@@ -116,6 +120,22 @@ def _check_details(name: str, badge: str, phone: str) -> None:
         raise ActionError("请填写姓名（不超过 40 个字）。")
     if len(badge) > 20 or len(phone) > 20:
         raise ActionError("警号和电话请不要超过 20 位。")
+    if phone.strip() and not _PHONE.fullmatch(phone.strip()):
+        raise ActionError("电话请填电话号码（数字，可以有空格、横线、括号或开头的 +）；没有可留空。")
+
+
+async def _check_badge(session: AsyncSession, station_id: int, badge: str) -> None:
+    """One badge, one officer, even when he is switched off: residents read it in old conversations beside his name."""
+    if not badge:
+        return
+    await lock_chain(session, station_id)  # two who add the same badge at once wait for each other
+    query = select(Officer).where(Officer.station_id == station_id, Officer.badge == badge).limit(1)
+    holder = (await session.execute(query)).scalar_one_or_none()
+    if holder is None:
+        return
+    if holder.active:
+        raise Conflict(f"警号 {badge} 已登记给{holder.name}，请核对。")
+    raise Conflict(f"警号 {badge} 已登记给{holder.name}（账号已停用）。警号如已改派，请先清空他资料里的警号。")
 
 
 async def set_wecom(session: AsyncSession, officer: Officer, userid: str, *, actor: Actor) -> None:

@@ -31,11 +31,15 @@ def add_officer(arguments: Namespace) -> None:
         ) from error
     except Conflict as error:
         wecom = f" or the WeCom account {arguments.wecom!r}" if arguments.wecom else ""
-        raise CommandError(f"the user name {arguments.username!r}{wecom} is taken; choose another one") from error
+        badge = f" or the badge number {arguments.badge!r}" if arguments.badge else ""
+        raise CommandError(
+            f"the user name {arguments.username!r}{badge}{wecom} is taken; choose another one"
+        ) from error
     except ActionError as error:
         raise CommandError(
             "the user name is 2 to 40 small letters, digits, dots, dashes or underscores; a name is needed (at most 40 "
-            "characters); badge and phone have at most 20; a WeCom account is letters, digits and . - _ @"
+            "characters); badge and phone have at most 20; a phone is at least 5 digits, with spaces, "
+            "dashes, brackets or a leading +; a WeCom account is letters, digits and . - _ @"
         ) from error
     print(f"{arguments.username} ({arguments.role}) can log in now, and then chooses a password of his own")
 

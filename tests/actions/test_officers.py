@@ -33,6 +33,8 @@ async def last_event(session: AsyncSession) -> AuditEvent:
         ({"username": "zhang"}, "已有人使用"),
         ({"name": "  "}, "请填写姓名"),
         ({"badge": "1" * 21}, "不要超过 20 位"),
+        ({"phone": "电话待补"}, "请填电话号码"),
+        ({"phone": "12"}, "请填电话号码"),
         ({"duty": {"someday": ["08:30-17:30"]}}, "不是星期几"),
         ({"duty": {"mon": ["8:30-17:30"]}}, "08:30-17:30 的格式"),
         ({"duty": {"mon": ["22:00-06:00"]}}, "跨夜请分成两段"),
@@ -115,3 +117,31 @@ async def test_a_name_is_taken_once_in_a_station(station: House) -> None:
                 session, station.station.id, username="zhang", name="张二", role=Role.OFFICER,
                 password_hash="", actor=Actor(station.station.id),
             )  # fmt: skip
+
+
+async def test_a_badge_belongs_to_one_officer_also_after_he_left(station: House) -> None:
+    zhang, guan = await station.officer("zhang"), await station.officer("guan")
+    assert zhang.badge
+    actor = Actor(zhang.station_id, guan.id)
+    async with station.store.write() as session:
+        left, other = await session.merge(zhang), await session.merge(guan)
+        await officers.set_details(session, left, name="张伟", badge=zhang.badge, phone="", actor=actor)
+        with pytest.raises(Conflict, match=f"警号 {zhang.badge} 已登记给张伟，请核对"):
+            await officers.set_details(session, other, name="管", badge=f" {zhang.badge} ", phone="", actor=actor)
+        await officers.set_active(session, left, False, actor=actor)
+        with pytest.raises(Conflict, match="账号已停用"):
+            await officers.add_officer(
+                session, zhang.station_id, username="wang", name="王芳", role=Role.OFFICER,
+                password_hash="", badge=zhang.badge, actor=actor,
+            )  # fmt: skip
+        await officers.set_details(session, left, name="张伟", badge="", phone="", actor=actor)
+        await officers.set_details(session, other, name="管", badge=zhang.badge, phone="", actor=actor)
+        assert other.badge == zhang.badge
+
+
+@pytest.mark.parametrize("phone", ["", "110110", "13900009999", "138-0000-0001", "+86 571 8812 3456", "(0571)88123456"])
+async def test_telephone_numbers_of_all_kinds_are_taken(station: House, phone: str) -> None:
+    async with station.store.write() as session:
+        zhang = await session.merge(await station.officer("zhang"))
+        await officers.set_details(session, zhang, name="张伟", badge=zhang.badge, phone=phone, actor=Actor(1))
+        assert zhang.phone == phone
