@@ -1,7 +1,9 @@
 """The words of the pages for warnings, review, audit and figures."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+from bot.console.texts import DECISIONS, OUTCOMES, PRIORITIES, ROLES
 from bot.store.models import Author, BroadcastState, Repeat, TaskState
 
 BROADCAST_STATES: Final = {
@@ -151,7 +153,7 @@ AUDIT_DETAILS: Final = {
     "words": "词数",
     "words_hash": "词语摘要",
     "residents": "居民编号",
-    "officer": "人员编号",
+    "officer": "人员",
     "author": "谁说的",
     "channel": "渠道",
     "outcome": "结果",
@@ -187,8 +189,44 @@ AUDIT_DETAILS: Final = {
     "broken": "问题数",
     "money_saved_yuan": "挽回（元）",
     "department": "部门",
-    "ticket": "工单编号",
+    "ticket": "工单",
     "sentences": "句数",
+    "way": "方式",
+    "userid": "企业微信账号",
+    "kept_days": "保存天数",
+    "count": "条数",
+    "task": "任务编号",
+    "resident": "居民编号",
+    "address": "渠道编号",
+    "addresses": "渠道编号",
+    "version": "版本",
+    "worse": "变差",
+}
+AUDIT_VALUES: Final[
+    Mapping[str, Mapping[Any, str]]
+] = {  # what a detail of that name says; other values stand as they are
+    "outcome": OUTCOMES,
+    "priority": PRIORITIES,
+    "role": ROLES,
+    "author": AUTHORS,
+    "decision": DECISIONS,
+    "by": {"password": "密码", "wecom": "企业微信", "phone": "电话", "name": "姓名"},
+    "way": {"api": "程序接口"},
+    "how": {
+        "told": "居民自己说的",
+        "qr": "扫描二维码",
+        "wecom": "企业微信二维码",
+        "code": "一次性代码",
+        "union_id": "同一个微信账号",
+    },
+    "fields": {
+        "name": "姓名",
+        "badge": "警号",
+        "phone": "电话",
+        "birth_year": "出生年份",
+        "occupation": "职业",
+        "language": "语言",
+    },
 }
 AUDIT_MISSING: Final = "这里起缺少记录，有记录被删除"
 AUDIT_CUT_OFF: Final = "日志末尾被截断，或被人补写"

@@ -221,6 +221,12 @@ async def audit_events(session: AsyncSession, station_id: int, wanted: AuditFilt
     return rows[:PAGE_ROWS], len(rows) > PAGE_ROWS
 
 
+async def ticket_numbers(session: AsyncSession, station_id: int, ids: Collection[int]) -> dict[int, str]:
+    """The numbers that people use, by the tickets' row numbers."""
+    query = select(Ticket.id, Ticket.number).where(Ticket.station_id == station_id, Ticket.id.in_(ids))
+    return dict((await session.execute(query)).all())
+
+
 # --- residents ------------------------------------------------------------------------------------------------------
 
 

@@ -49,6 +49,34 @@ async def test_newest_first_in_words_with_who_and_why(house: House) -> None:
         assert words in page[page.index("<table") :]
 
 
+async def test_details_are_words_and_not_what_the_program_keeps(house: House) -> None:
+    await house.take("zhang", "open")
+    first, ticket = house.first, await house.ticket("open")
+    actor = Actor(first.station.id, first.officers["zhang"])
+    async with house.store.write() as session:
+        for action, details in (
+            ("ticket.handed_over", {"to": first.officers["chen"]}),
+            ("ticket.closed", {"outcome": "no_reply", "money_saved_yuan": None}),
+            ("ticket.topic", {"from": None, "to": "idcard.lost"}),
+            ("broadcast.edited", {"approval_voided": False}),
+            ("officer.duty", {"duty": {"mon": ["08:30-12:00", "14:00-17:30"]}}),
+            ("officer.details", {"fields": ["badge", "phone"]}),
+            (
+                "review.searched",
+                {"officer": first.officers["chen"], "channel": "web", "since": "2026-11-22T16:00:00+00:00"},
+            ),
+        ):
+            await record(session, actor, action, f"ticket:{ticket.id}", details=details)
+    table = (await (await house.logged_in("suo")).read("/console/audit")).partition("<table")[2]
+    for words in (
+        f"<td>工单 {ticket.number}</td>", "至 陈建国", "结果 居民未再回复", "按 密码", "审批作废 否",
+        "值班 周一 08:30-12:00、14:00-17:30", "项目 警号、电话", "人员 陈建国；渠道 网页；从 2026-11-23 00:00",
+    ):  # fmt: skip
+        assert words in table, words
+    for raw in ("no_reply", "password", "False", "idcard.lost", f"工单 {ticket.id}<"):
+        assert raw not in table, raw
+
+
 async def test_filters(house: House) -> None:
     await house.take("zhang", "open")
     reviewer = await house.logged_in("shen")
@@ -72,13 +100,13 @@ async def test_filters(house: House) -> None:
 async def test_older_pages(house: House) -> None:
     async with house.store.write() as session:
         for n in range(70):
-            await record(session, Actor(house.first.station.id), "ticket.noted", f"ticket:{n}")
+            await record(session, Actor(house.first.station.id), "ticket.noted", f"conversation:{n}")
     reviewer = await house.logged_in("shen")
     seen: list[str] = []
     path = "/console/audit?action=ticket.noted"
     while path:
         page = await reviewer.read(path)
-        seen += [part.partition("<")[0] for part in page.split("<td>工单 ")[1:]]
+        seen += [part.partition("<")[0] for part in page.split("<td>对话 ")[1:]]
         path = page.partition('class="button" href="')[2].partition('"')[0].replace("&amp;", "&")
     assert seen == [str(n) for n in range(69, -1, -1)]
 
