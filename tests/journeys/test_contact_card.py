@@ -31,6 +31,7 @@ async def test_the_cards_of_all_communities_are_printed_one_on_each_sheet(
             await expect(card).to_contain_text(words)
         assert await pages_of(page) == ["420"] * 3  # A6 lying
         await page.get_by_role("link", name="A4 张贴").click()
+        await expect(page.locator("[aria-current=page]", has_text="A4 张贴")).to_be_visible()
         assert await pages_of(page) == ["594"] * 3  # A4 standing
 
 
