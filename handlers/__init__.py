@@ -19,6 +19,7 @@ from handlers import (
     tapped,
     urgent,
     waiting,
+    withdrawal,
 )
 from handlers.queue import hand_over
 
@@ -27,6 +28,7 @@ ROUTERS = (
     urgent.router,  # danger overtakes everything, also an officer's conversation
     events.router,  # following, leaving, scanning: book-keeping that says little
     held.router,  # an officer speaks: nothing below may interrupt him
+    withdrawal.router,  # who waits for an officer asks how long, or waits no more
     waiting.router,  # the rest of a long answer
     clarify.choices,  # a number or a title, right after "did you mean"
     linking.router,  # one person at two addresses: asks for a code here, types it there

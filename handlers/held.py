@@ -1,4 +1,4 @@
-"""An officer holds the conversation: pass the message on and stay silent, but for what concerns the resident's own data.
+"""An officer holds the conversation: pass the message on in silence, but answer about the resident's own data.
 
 Those are his rights and the words of buttons he always sees; an officer cannot answer them for him.
 """

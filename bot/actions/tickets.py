@@ -200,6 +200,19 @@ async def heard(session: AsyncSession, conversation: Conversation) -> None:
     _announce(session, ticket, "message")
 
 
+async def withdraw(session: AsyncSession, ticket: Ticket, *, actor: Actor) -> None:
+    """The resident takes his request back: one that no officer has taken yet, and never a call for help."""
+    if ticket.priority is Priority.URGENT:
+        raise NotAllowed("紧急求助不能由居民撤回。")
+    if ticket.state is not TicketState.OPEN:
+        raise Conflict("这条求助已有民警接手。")
+    _move(ticket, TicketState.CLOSED)
+    ticket.outcome, ticket.closed_at = Outcome.WITHDRAWN, clock.now()
+    details = {"outcome": Outcome.WITHDRAWN.value, "money_saved_yuan": None}
+    await record(session, actor, "ticket.closed", f"ticket:{ticket.id}", details=details)
+    _announce(session, ticket, "closed")
+
+
 # --- what an officer does -------------------------------------------------------------------------------------------
 
 

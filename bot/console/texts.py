@@ -30,6 +30,7 @@ OUTCOMES: Final = {
     Outcome.REPORTED: "已受理立案或登记",
     Outcome.NO_REPLY: "居民未再回复",
     Outcome.NOTHING: "误发，无需处理",
+    Outcome.WITHDRAWN: "居民撤回",
 }
 DELIVERY_STATES: Final = {
     DeliveryState.QUEUED: "等待发送",

@@ -6,8 +6,10 @@ from sqlalchemy import select, update
 import handlers
 from bot.message import Event, EventKind, Location, MessageKind
 from bot.store.models import (
+    AuditEvent,
     Conversation,
     Direction,
+    Outcome,
     Priority,
     Referral,
     Resident,
@@ -533,6 +535,55 @@ async def test_what_concerns_his_own_data_is_answered_while_an_officer_speaks(ho
     assert await house.hear("找民警") is None
     (ticket,) = await house.tickets()
     assert (ticket.id, ticket.state) == (number, TicketState.ASSIGNED)
+
+
+# -- who waits for an officer -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "said", ["撤销求助", "撤回求助", "取消求助。", "不等了", "不用了", "算了不用了", "cancel my request"]
+)
+async def test_who_no_longer_waits_takes_his_request_back(house: House, said: str) -> None:
+    await house.hear("找民警")
+    await read(house, said, "20261123-0001")
+    assert await state(house) == "withdraw"
+    await read(house, "1", "20261123-0001")
+    (ticket,) = await house.tickets()
+    assert (ticket.state, ticket.outcome, ticket.assignee_id) == (TicketState.CLOSED, Outcome.WITHDRAWN, None)
+    async with house.store.read() as session:
+        logged = (await session.execute(select(AuditEvent).where(AuditEvent.action == "ticket.closed"))).scalars()
+        assert [event.details["outcome"] for event in logged] == ["withdrawn"]
+    await read(house, "删除我的信息", "确认删除")  # nothing stands in its way any more
+
+
+async def test_who_goes_on_waiting_keeps_his_place(house: House) -> None:
+    await house.hear("找民警")
+    await house.hear("不用了")
+    await read(house, "继续等", "等待民警接手", "第1位")
+    (ticket,) = await house.tickets()
+    assert ticket.state is TicketState.OPEN
+
+
+async def test_a_call_for_help_is_not_withdrawn_by_the_resident(house: House) -> None:
+    await house.hear("找民警")
+    await house.hear("撤销求助")
+    await house.hear("骗子让我正在转账")
+    for said in ("撤回求助", "不用了", "撤销求助"):
+        await read(house, said, "紧急求助", "民警仍会联系您或上门")
+    (ticket,) = await house.tickets()
+    assert (ticket.state, ticket.priority) == (TicketState.OPEN, Priority.URGENT)
+
+
+async def test_without_a_request_there_is_nothing_to_withdraw(house: House) -> None:
+    await read(house, "撤回求助", "没有正在处理的求助")
+    await house.hear("不用了")
+    assert await state(house) != "withdraw"
+
+
+@pytest.mark.parametrize("said", ["民警怎么还不来", "怎么没人理我？", "我排第几", "还要等多久"])
+async def test_who_asks_how_long_it_takes_is_told_where_he_stands(house: House, said: str) -> None:
+    await house.hear("找民警")
+    await read(house, said, "20261123-0001", "等待民警接手", "第1位")
 
 
 # -- what carries no words --------------------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ class Outcome(StrEnum):
     REPORTED = "reported"  # became a case at the station
     NO_REPLY = "no_reply"
     NOTHING = "nothing"  # sent by mistake
+    WITHDRAWN = "withdrawn"  # by the resident himself, before an officer took it
 
 
 _CALLING = text("calling_since IS NOT NULL")
