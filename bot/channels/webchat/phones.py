@@ -10,7 +10,10 @@ KNOWN = ("110", "119", "120", "122", "12110", "96110", "12389", "12345", "12348"
 _NUMBER = re.compile(
     r"(?<![0-9A-Za-z０-９.#¥￥$第-])(?<!\d[:：])(?<![A-Za-z./]/)"
     rf"({'|'.join(sorted(KNOWN, key=len, reverse=True))})"
-    r"(?![0-9A-Za-z０-９%％-]|/(?!\d)|[.:：][0-9A-Za-z]|\s*(?:多?[元块万千百岁年月日天周条人名位次个件户号幢栋室楼页分秒米]|小时|公里|平方))"
+    r"(?!\s*-?(?:yuan|rmb|cny|usd|dollars?|euros?|people|persons?|years?|months?|weeks?|days?|hours?|hrs?|minutes?|mins?|seconds?"
+    r"|times|copies|pages|metres?|meters?|km|kg|kilomet(?:re|er)s?|percent)\b)"
+    r"(?![0-9A-Za-z０-９%％-]|/(?!\d)|[.:：][0-9A-Za-z]|\s*(?:多?[元块万千百岁年月日天周条人名位次个件户号幢栋室楼页分秒米]|小时|公里|平方))",
+    re.IGNORECASE,
 )
 
 
