@@ -65,12 +65,12 @@ async def withdraw(context: Context) -> Answer:
 
 
 @router.handle(in_dialogue("withdraw"), says(*(choice.send for choice in _WAIT.values())))
-async def keep_waiting(context: Context) -> Answer:
+async def keep_waiting(context: Context) -> Answer | None:
     return await menu.my_request(context)
 
 
 @router.handle(_in_no_form, says(*_BUTTON))
-async def ask_by_name(context: Context) -> Answer:
+async def ask_by_name(context: Context) -> Answer | None:
     """The words that mean nothing else: without a request too they get an answer."""
     return await ask_before_withdrawing(context) or await menu.my_request(context)
 

@@ -417,6 +417,23 @@ async def test_nothing_is_too_small_too_pale_or_too_wide(page: Page, station: St
     await expect(page.get_by_role("button", name="发送", exact=True)).to_be_in_viewport(ratio=1)
 
 
+async def test_a_long_answer_is_read_from_its_beginning_after_coming_back_too(page: Page, station: Station) -> None:
+    await page.set_viewport_size({"width": 320, "height": 568})
+    await arrive(page, station)
+    await page.get_by_role("button", name="大字显示").click()
+    await station.station_warns("【谨防诈骗】\n" + "陌生人让您转账，先打96110问一问。\n" * 40)
+    await expect(page.locator("#lines li.station")).to_have_count(1)
+    await expect(page.locator("#lines li.station .who")).to_be_in_viewport(ratio=1)
+    await page.reload()
+    await expect(page.locator("#lines li.station .who")).to_be_in_viewport(ratio=1)
+    await expect(page.locator("#jump")).to_be_visible()
+    covered = """() => document.getElementById('jump').getBoundingClientRect().top
+        < document.getElementById('scroller').getBoundingClientRect().bottom"""
+    assert not await page.evaluate(covered)
+    await page.locator("#jump").click()
+    await expect(page.locator("#jump")).to_be_hidden()
+
+
 async def sideways(page: Page) -> int:
     """How many pixels something sticks out of the screen."""
     return int(

@@ -39,6 +39,13 @@
   function atNewest() { return scroller.scrollTop > -NEAR_PIXELS; } // the list is reversed: 0 is its end
   function toNewest() { scroller.scrollTop = 0; }
 
+  function toNew(line) { // a long answer is read from its beginning
+    toNewest();
+    if (!line || line.dataset.author === "resident" || line.offsetHeight <= scroller.clientHeight - 40) return;
+    jump.hidden = false; // it takes its room first, or it would push the beginning out of sight
+    line.scrollIntoView({ block: "start" });
+  }
+
   function countUnread() {
     if (atNewest() && !document.hidden) unread = 0;
     jump.hidden = atNewest();
@@ -102,11 +109,7 @@
       setTyping(false);
       if (!wasNewest || document.hidden) unread += 1;
     }
-    if (wasNewest) {
-      toNewest();
-      // A long answer is read from its beginning.
-      if (!mine && line.offsetHeight > scroller.clientHeight - 40) line.scrollIntoView({ block: "start" });
-    }
+    if (wasNewest) toNew(line);
     countUnread();
   }
 
@@ -456,7 +459,8 @@
 
   queue.forEach((item) => { bubble(item); setState(item, "sending"); });
   grow();
-  toNewest();
+  toNew(queue.length ? null : lines.lastElementChild);
+  countUnread();
   connect();
   pump();
 })();
