@@ -1,5 +1,6 @@
 """Pictures: kept encrypted, fetched from the platform while it still has them, checked by what they are."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
@@ -23,8 +24,18 @@ _AT_ONCE = 10
 _SIGNATURES = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"), (b"GIF8", "image/gif"))
 
 
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15; those three are tables (T.81, B.1)
+
+
 def content_type_of(data: bytes) -> str:
-    """What a picture really is, by its first bytes; ActionError for anything else or too large."""
+    """What a picture really is, by its first bytes; ActionError for anything else, too large, or evidently broken."""
+    content_type = _kind_of(data)
+    if not _IS_WHOLE[content_type](data):
+        raise ActionError("图片不完整或已损坏，请重新选择图片再发。")
+    return content_type
+
+
+def _kind_of(data: bytes) -> str:
     if len(data) > PICTURE_LIMIT_BYTES:
         raise ActionError("图片不能超过 2 MB，请压缩后再发。")
     for start, content_type in _SIGNATURES:
@@ -33,6 +44,40 @@ def content_type_of(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     raise ActionError("只能发送 JPG、PNG、GIF 或 WebP 图片。")
+
+
+def _is_whole_png(data: bytes) -> bool:
+    """Header first, end chunk (empty, so its check sum is always the same) somewhere after it."""
+    return data[12:16] == b"IHDR" and data.find(b"IEND\xaeB`\x82", 33) > 0
+
+
+def _is_whole_jpeg(data: bytes) -> bool:
+    """A frame header among the segments, an end mark after it; telephones append things of their own."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == 0xFF:  # a fill byte
+            at += 1
+        elif data[at + 1] in _JPEG_FRAMES:
+            return data.find(b"\xff\xd9", at) > 0
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
+
+
+def _is_whole_gif(data: bytes) -> bool:
+    return len(data) > 13 and data.rstrip(b"\0").endswith(b";")
+
+
+def _is_whole_webp(data: bytes) -> bool:
+    return 12 < int.from_bytes(data[4:8], "little") + 8 <= len(data)
+
+
+_IS_WHOLE: Mapping[str, Callable[[bytes], bool]] = {
+    "image/png": _is_whole_png,
+    "image/jpeg": _is_whole_jpeg,
+    "image/gif": _is_whole_gif,
+    "image/webp": _is_whole_webp,
+}
 
 
 async def keep(session: AsyncSession, station_id: int, data: bytes, conversation: Conversation | None) -> Media:

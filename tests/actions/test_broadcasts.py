@@ -24,6 +24,7 @@ from bot.store.models import (
     StoredMessage,
 )
 from scheduler import jobs
+from tests.support.small_pictures import png
 from tests.support.station import CHANNEL, MONDAY_MORNING, FrozenClock, House
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -47,7 +48,7 @@ async def warn(house: House, **draft: object) -> int:
 
 async def keep_picture(house: House) -> int:
     async with house.store.write() as session:
-        return await broadcasts.keep_picture(session, house.station.id, b"\x89PNG\r\n\x1a\n a poster")
+        return await broadcasts.keep_picture(session, house.station.id, png(b"a poster"))
 
 
 async def tick(house: House) -> None:

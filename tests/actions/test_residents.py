@@ -15,9 +15,10 @@ from bot.store import search
 from bot.store.models import AuditEvent, Media, Note, Resident, SearchWord, StoredMessage, Ticket
 from bot.store.search import Criteria
 from scheduler import jobs
+from tests.support.small_pictures import gif, jpeg, png, webp
 from tests.support.station import WANG, FrozenClock, House, text_message
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
+PNG = png()
 GOOD = {"姓名": "王小明", "电话": "138 1234-5678", "性别": "女", "出生年份": "1958", "职业": "退休", "社区": "枫林社区"}
 
 
@@ -172,9 +173,9 @@ async def test_a_picture_is_asked_for_ever_more_seldom_and_not_after_the_platfor
     ("data", "kind"),
     [
         (PNG, "image/png"),
-        (b"\xff\xd8\xff\xe0x", "image/jpeg"),
-        (b"GIF89a", "image/gif"),
-        (b"RIFF0000WEBPx", "image/webp"),
+        (jpeg(), "image/jpeg"),
+        (gif(), "image/gif"),
+        (webp(), "image/webp"),
     ],
 )
 def test_a_picture_is_known_by_its_first_bytes(data: bytes, kind: str) -> None:
@@ -185,6 +186,30 @@ def test_a_picture_is_known_by_its_first_bytes(data: bytes, kind: str) -> None:
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
     with pytest.raises(ActionError, match="只能发送"):
         media.content_type_of(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x89PNG\r\n\x1a\n",
+        b"\x89PNG\r\n\x1a\n" + b"junk" * 20,
+        png()[:-4],
+        b"\xff\xd8\xff\xe0" + b"junk" * 20,
+        jpeg()[:-2],
+        b"\xff\xd8\xff\xd9",
+        gif()[:-1],
+        b"GIF89a;",
+        webp()[:-1],
+    ],
+)
+def test_a_picture_that_is_not_whole_is_refused(data: bytes) -> None:
+    with pytest.raises(ActionError, match="不完整"):
+        media.content_type_of(data)
+
+
+def test_what_a_telephone_appends_to_a_picture_does_not_matter() -> None:
+    assert media.content_type_of(jpeg() + b"a short film") == "image/jpeg"
+    assert media.content_type_of(png() + b"\0\0") == "image/png"
 
 
 def test_a_picture_too_large_is_refused() -> None:

@@ -43,11 +43,12 @@ from bot.store.models import (
 )
 from bot.visitors import Visitors
 from scheduler.outbox import Outbox
+from tests.support.small_pictures import jpeg, png
 from tests.support.station import CHANNEL, DATA_KEY, NAME, SOON_SECONDS, FrozenClock, House, frozen_clock, until
 
 KEY = b"k" * 32
-PNG = b"\x89PNG\r\n\x1a\n" + b"picture" * 20
-JPEG = b"\xff\xd8\xff\xe0" + b"picture" * 20
+PNG = png(b"picture" * 20)
+JPEG = jpeg(b"picture" * 20)
 WORDS = "居民的话"  # the fixtures of the channels look for it in every log
 PROXY = "127.0.0.1"
 

@@ -42,12 +42,13 @@ from tests.fakes.wechat import FakeWeChat
 from tests.fakes.wechat.wecom.apps import AGENT_ID, CORP_ID, CORP_SECRET
 from tests.fakes.wechat.wecom.corp import Corp
 from tests.fakes.wechat.wecom.pusher import CORP_AES_KEY, CORP_TOKEN, CorpPusher
+from tests.support.small_pictures import png
 from tests.support.station import DATA_KEY, FrozenClock, House
 
 CHANNEL = "corp"
 PUBLIC_URL = "https://police.example.org"
 USERIDS = {"zhang": "zhangwei", "li": "lina", "fu": "FuJing", "suo": "suo"}  # as the corporation writes them
-PNG = b"\x89PNG\r\n\x1a\n a poster"
+PNG = png(b"a poster")
 WANG = "wmWang-0001"  # a resident, as WeCom knows him
 
 

@@ -42,10 +42,11 @@ from tests.support.child import killed_while
 from tests.support.kf import ACCOUNT, SETTINGS, kf_of
 from tests.support.knowledge import KnownSayings
 from tests.support.rows import first_fast
+from tests.support.small_pictures import jpeg
 from tests.support.station import CHANNEL, DATA_KEY, NAME, FrozenClock, House, until
 
 WANG, ZHAO = "wmWangOfFenglin", "wmZhaoOfHubin"
-JPEG = b"\xff\xd8\xff\xe0 a picture"
+JPEG = jpeg()
 QUESTION, ANSWER = "身份证丢了怎么办", "带户口簿到任一派出所补办。"
 
 

@@ -28,6 +28,7 @@ from bot.store.models import (
 from scheduler import jobs
 from scheduler.outbox import PARKED_FOR
 from tests.conformance.account import Account, opened
+from tests.support.small_pictures import png
 from tests.support.station import CHANNEL, FrozenClock, until
 
 SEND = "mass/send"
@@ -110,7 +111,7 @@ async def test_a_mass_message_carries_the_words_and_the_chat_log_shows_no_pictur
 ) -> None:
     people = await account.people(2)
     async with account.house.store.write() as session:
-        picture = await broadcasts.keep_picture(session, account.house.station.id, b"\x89PNG\r\n\x1a\n a poster")
+        picture = await broadcasts.keep_picture(session, account.house.station.id, png(b"a poster"))
     await warn(account, picture=picture)
     await account.works()
     (call,) = account.wechat.calls(SEND)

@@ -36,10 +36,11 @@ from tests.conformance.account import WANG, Account, opened, saying
 from tests.conformance.test_mass import warn
 from tests.fakes.wechat.pusher import AES_KEY
 from tests.support.rows import first_fast
+from tests.support.small_pictures import jpeg
 from tests.support.station import CHANNEL, FrozenClock
 
 SEND = "custom/send"
-JPEG = b"\xff\xd8\xff\xe0 a picture"
+JPEG = jpeg()
 TEMPLATE = {
     "kind": "template",
     "template_id": "TPL-WAITS",

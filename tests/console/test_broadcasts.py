@@ -16,9 +16,10 @@ from bot.store.models import AuditEvent, Broadcast, BroadcastState, Repeat, Resi
 from knowledge import Knowledge
 from tests.console.house import Browser, House
 from tests.support.browser import People
+from tests.support.small_pictures import gif, png
 from tests.support.two_stations import PASSWORD
 
-PNG = b"\x89PNG\r\n\x1a\n a poster"
+PNG = png(b"a poster")
 FORM = {"title": "谨防刷单", "body": "要您先垫钱的都是骗子。", "when": "now", "then": "submit"}
 
 
@@ -249,7 +250,7 @@ async def test_a_picture_goes_with_a_warning_until_it_is_taken_away(house: House
 
 @pytest.mark.parametrize(
     ("data", "complaint"),
-    [(b"GIF89a moving", "请用 JPG 或 PNG"), (b"%PDF-1.7", "只能发送 JPG"), (PNG + b"0" * 2_097_152, "不能超过 2 MB")],
+    [(gif(b"moving"), "请用 JPG 或 PNG"), (b"%PDF-1.7", "只能发送 JPG"), (PNG + b"0" * 2_097_152, "不能超过 2 MB")],
     ids=["gif", "no picture", "too large"],
 )
 async def test_a_picture_that_wechat_would_refuse_is_refused_at_the_form(
