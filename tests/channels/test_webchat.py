@@ -779,6 +779,8 @@ async def test_what_is_no_picture_is_refused(chat: Chat) -> None:
     for data, key, name, status, sentence in (
         (b"<svg onload='x'>", "picture-0001", "picture", 422, "只能发送"),
         (b"MZ program", "picture-0001", "picture", 422, "只能发送"),
+        (PNG[:8], "picture-0001", "picture", 422, "完整"),
+        (b"\xff\xd8\xff\xe0" + b"junk" * 20, "picture-0001", "picture", 422, "完整"),
         (b"", "picture-0001", "picture", 422, "请先选择"),
         (PNG, "picture-0001", "other", 422, "请先选择"),
         (PNG, "bad id", "picture", 400, "刷新页面"),
@@ -1013,7 +1015,7 @@ async def test_without_script_a_picture_and_a_mistake_are_shown(chat: Chat) -> N
     assert "/chat/media/" in page
     status, page = await visitor.upload(b"MZ", script=False)
     assert status == 422
-    assert "只能发送JPG" in page
+    assert "只能发送完整的JPG" in page
     assert "/chat/media/" in page
     status, page = await visitor.form("/chat/messages", id="good-id-1", text="长" * 2001)
     assert status == 422
