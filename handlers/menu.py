@@ -27,7 +27,6 @@ OFFICER_WORDS = (
     "找民警", "人工", "转人工", "人工服务", "找人工", "找警察", "我要找民警", "我要找警察", "联系民警", "真人",
     "民警在吗", "警官在吗", "officer", "human", "talk to an officer", "police officer", "agent",
 )  # fmt: skip
-REQUEST_WORDS = ("我的求助", "我的工单", "查进度", "办得怎么样了", "my request", "my ticket")
 
 
 @router.handle(says("菜单", "帮助", "功能", "help", "menu", "?", "？"))
@@ -89,7 +88,7 @@ def officer_card(context: Context, officer: Officer | None) -> str:
     )
 
 
-@router.handle(says(*REQUEST_WORDS))
+@router.handle(says("我的求助", "我的工单", "查进度", "办得怎么样了", "my request", "my ticket"))
 async def my_request(context: Context) -> Answer:
     async with context.read() as session:
         ticket = await tickets.unclosed(session, context.conversation.id)

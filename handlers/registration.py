@@ -17,10 +17,6 @@ plain = Router("plain answers to a step")  # before the guard: 司机 or a villa
 
 SKIP_WORDS = ("跳过", "不填", "不想说", "不方便", "skip")
 QUIT_WORDS = ("退出", "停止", "算了", "不登记了", "取消", "quit", "stop")
-BEGIN_WORDS = ("登记", "注册", "我要登记", "我想登记", "登记信息", "register")
-SHOW_WORDS = ("我的信息", "我的资料", "查看登记", "my data")
-DELETE_WORDS = ("删除我的信息", "删除我的资料", "注销登记", "delete my data")
-KEEP_WORDS = ("不删除", "不", "不要", "取消", "no")
 CONFIRM_WORDS = ("确认删除", "confirm delete")
 SKIP_OR_QUIT = {  # by: in English
     False: (Choice("跳过", "跳过"), Choice("退出", "退出")),
@@ -39,7 +35,6 @@ _CHANGES: Mapping[str, tuple[str, ...]] = {
     "occupation": ("修改职业", "change occupation"),
     "language": ("修改语言", "change language"),
 }
-CHANGE_WORDS = tuple(word for words in _CHANGES.values() for word in words)
 _OCCUPATIONS_EN = dict(
     zip(
         (
@@ -71,30 +66,29 @@ class Step:
 # --- beginning, showing, correcting, deleting -----------------------------------------------------------------------
 
 
-@router.handle(says(*BEGIN_WORDS))
+@router.handle(says("登记", "注册", "我要登记", "我想登记", "登记信息", "register"))
 async def begin(context: Context) -> Answer:
     return Answer(_question(context, "community"), "dialogue", dialogue=_state(context, "community"))
 
 
-@router.handle(says(*CHANGE_WORDS))
+@router.handle(says(*(word for words in _CHANGES.values() for word in words)))
 async def change(context: Context) -> Answer:
     step = next(step for step, words in _CHANGES.items() if says(*words)(context))
     return Answer(_question(context, step), "dialogue", dialogue=_state(context, step, only=True))
 
 
-@router.handle(says(*SHOW_WORDS))
+@router.handle(says("我的信息", "我的资料", "查看登记", "my data"))
 async def show(context: Context) -> Answer:
     summary = _summary(context.conversation.resident, context.english)
     return Answer(Reply(text("my_data", english=context.english, summary=summary)), "chat")
 
 
-@router.handle(says(*DELETE_WORDS))
+@router.handle(says("删除我的信息", "删除我的资料", "注销登记", "delete my data"))
 async def ask_before_deleting(context: Context) -> Answer:
     async with context.read() as session:
         ticket = await tickets.unclosed(session, context.conversation.id)
     if ticket is not None:
-        key = "delete_held_ticket" if is_held(context) else "delete_open_ticket"
-        return Answer(Reply(text(key, english=context.english, number=ticket.number)), "chat")
+        return Answer(Reply(text("delete_open_ticket", english=context.english, number=ticket.number)), "chat")
     choices = DELETE_OR_KEEP[context.english]
     asked = Reply(text("delete_confirm", english=context.english), choices)
     return Answer(asked, "dialogue", dialogue={"name": "delete"})
@@ -111,7 +105,7 @@ async def delete(context: Context) -> Answer:
     return Answer(None, "dialogue", act=erase)
 
 
-@router.handle(in_dialogue("delete"), says(*KEEP_WORDS))
+@router.handle(in_dialogue("delete"), says("不删除", "不", "不要", "取消", "no"))
 async def keep(context: Context) -> Answer:
     return Answer(Reply(text("not_deleted", english=context.english)), "dialogue")
 

@@ -522,21 +522,6 @@ async def test_a_message_to_a_waiting_officer_moves_his_ticket(house: House) -> 
     assert await decision(house) == "held"
 
 
-async def test_what_concerns_his_own_data_is_answered_while_an_officer_speaks(house: House) -> None:
-    await house.hear("找民警")
-    number = await house.take("zhang")
-    await read(house, "我的信息", "我们记录的您的信息")
-    await read(house, "my data", "What we hold about you")
-    await read(house, "我的求助", "20261123-0001", "民警正在处理")
-    await read(house, "删除我的信息", "20261123-0001", "办结后才能删除", "告诉民警")
-    await read(house, "登记", "人工接待结束后")
-    await read(house, "修改社区", "人工接待结束后")
-    assert await state(house) is None
-    assert await house.hear("找民警") is None
-    (ticket,) = await house.tickets()
-    assert (ticket.id, ticket.state) == (number, TicketState.ASSIGNED)
-
-
 # -- who waits for an officer -----------------------------------------------------------------------------------------
 
 

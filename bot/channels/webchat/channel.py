@@ -215,7 +215,7 @@ class WebChat:
         return response
 
     async def _forget(self, request: web.Request) -> web.StreamResponse:
-        """The same dialogue as in the chat: it asks first, and says why not while an officer is busy with a matter."""
+        """The same dialogue as in the chat: it asks first, and says why not while a matter is open."""
         visitor, _ = await self._access(request)
         sent = await posted(request)
         self._check_limit(self._messages, visitor, "too_fast")
