@@ -105,7 +105,8 @@ def test_a_call_for_help_in_english_is_heard(knowledge: Knowledge, text: str) ->
     "text",
     [
         "我妈妈", "我老公", "二楼", "三个人", "十分钟前", "刚刚", "半个钟头前", "我在门口", "3栋2单元", "孩子三岁",
-        "司机", "不知道", "我等着", "他走了", "我妹夫在家", "my son", "I am a student", "ten minutes ago", "at home",
+        "司机", "不知道", "我等着", "我不等了",
+        "他走了", "我妹夫在家", "my son", "I am a student", "ten minutes ago", "at home",
         "two people",
     ],
 )  # fmt: skip
