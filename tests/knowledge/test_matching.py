@@ -138,9 +138,9 @@ def test_no_call_for_help_that_is_known_is_bare(knowledge: Knowledge) -> None:
 @pytest.mark.parametrize(
     ("text", "decision", "perhaps"),
     [
-        ("隔壁小孩哭了一晚上好像被打", Decision.CLARIFY, "emergency.domestic"),
+        ("楼上经常打孩子", Decision.OFFICER, "emergency.domestic"),
         ("他说不还钱就弄死我", Decision.ANSWER, "emergency.violence"),
-        ("老公不许我跟娘家人联系", Decision.CLARIFY, "emergency.domestic"),
+        ("他老是打我", Decision.OFFICER, "emergency.domestic"),
         ("客服让我下载一个软件共享屏幕", Decision.OFFICER, "emergency.fraud_now"),
         ("my ex waits in front of my house", Decision.OFFICER, "emergency.violence"),
     ],
