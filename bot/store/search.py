@@ -90,8 +90,8 @@ async def _index(session: AsyncSession, station_id: int, message_ids: Sequence[i
     """Read the first of these messages and put their words into the index; how many were read."""
     if not message_ids:
         return 0
-    now = message_ids[:INDEXED_AT_ONCE]
-    sealed = select(StoredMessage.id, type_coerce(StoredMessage.body, LargeBinary)).where(StoredMessage.id.in_(now))
+    first = message_ids[:INDEXED_AT_ONCE]
+    sealed = select(StoredMessage.id, type_coerce(StoredMessage.body, LargeBinary)).where(StoredMessage.id.in_(first))
     read = {
         number: body for number, blob in await session.execute(sealed) if (body := _opened(number, blob)) is not None
     }
@@ -107,9 +107,9 @@ async def _index(session: AsyncSession, station_id: int, message_ids: Sequence[i
     if found:
         await session.execute(insert_if_new(session, SearchWord), found)  # another process may index the same text
     await session.execute(
-        update(StoredMessage), [{"id": number, "indexed": True, "text_index": texts.get(number)} for number in now]
+        update(StoredMessage), [{"id": number, "indexed": True, "text_index": texts.get(number)} for number in first]
     )
-    return len(now)
+    return len(first)
 
 
 def _opened(message_id: int, blob: bytes) -> str | None:
